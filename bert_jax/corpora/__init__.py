@@ -1,0 +1,1 @@
+"""Text in: documents from TFDS datasets, whatever their origin."""

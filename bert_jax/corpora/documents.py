@@ -1,0 +1,134 @@
+"""Documents, and the one door to them: prepared TFDS data in ArrayRecord files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """One document: paragraphs of `text` are separated by blank lines where known.
+
+    Attributes:
+        id: unique in its source.
+        title: what held-out documents are chosen by; empty if the dataset has none.
+        text: well-formed Unicode, never with lone surrogates.
+    """
+
+    id: str
+    title: str
+    text: str
+
+
+class DocumentSource:
+    """The documents of one split of a prepared dataset, by index.
+
+    It can be pickled; another process opens the files again.
+
+    Attributes:
+        name: of the dataset.
+        fingerprint: hex digest of what decides the documents and their order.
+        num_bytes: bytes of the split on disk.
+        notes: what the builder dropped or replaced, as counts.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        name: str,
+        split: str,
+        feature: str,
+        fingerprint: str = "",
+        notes: Mapping[str, int] | None = None,
+    ):
+        """Opens a prepared dataset.
+
+        Args:
+            directory: the versioned folder of the dataset, with its dataset_info.json.
+            name: of the dataset.
+            split: a TFDS split, such as train or train[:50%].
+            feature: the feature that holds the text.
+            fingerprint: digest of the origin; by default of TFDS's name and numbers.
+            notes: counts to report; none by default.
+        """
+        self.name = name
+        self.split = split
+        self.notes = dict(notes) if notes else {}
+        self._directory = directory
+        self._feature = feature
+        builder = tfds.builder_from_directory(str(directory))
+        self._check(builder.info)
+        self._has_title = "title" in builder.info.features
+        self._has_id = "id" in builder.info.features
+        info = builder.info.splits[split]
+        self.num_bytes = int(info.num_bytes)
+        numbers = (builder.info.full_name, split, info.num_examples, info.num_bytes, feature)
+        origin = fingerprint or repr(numbers)
+        self.fingerprint = hashlib.sha256(f"{origin}\0{split}".encode()).hexdigest()
+        self._records: Any = builder.as_data_source(split=split)
+
+    def _check(self, info: Any) -> None:
+        """Refuses a split or a feature that the dataset does not have."""
+        base = self.split.split("[")[0].split("+")[0]
+        if base not in info.splits:
+            raise ValueError(
+                f"data.sources: split={self.split!r} of {self.name} must be one of "
+                f"{', '.join(sorted(info.splits))}"
+            )
+        if not isinstance(info.features, tfds.features.FeaturesDict):
+            raise ValueError(f"data.sources: {self.name} has no named features to read")
+        if self._feature not in info.features:
+            raise ValueError(
+                f"data.sources: feature={self._feature!r} of {self.name} must be one of "
+                f"{', '.join(sorted(info.features))}"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {k: v for k, v in self.__dict__.items() if k != "_records"}
+        return _reopen, (state,)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def read(self, start: int, stop: int) -> list[Document]:
+        """Documents start … stop - 1, read in one batch.
+
+        Raises:
+            ValueError: the range is not within the source.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise ValueError(f"documents {start} to {stop} must be within 0 and {len(self)}")
+        if start == stop:
+            return []
+        records = self._records.__getitems__(range(start, stop))
+        return [self._document(i, r) for i, r in enumerate(records, start)]
+
+    def _document(self, index: int, record: Mapping[str, Any]) -> Document:
+        text = _decode(record[self._feature])
+        title = _decode(record["title"]) if self._has_title else ""
+        identity = _decode(record["id"]) if self._has_id else f"{self.name}:{index}"
+        return Document(identity, title, text)
+
+
+def _reopen(state: dict[str, Any]) -> DocumentSource:
+    """A source in another process; nothing is prepared or checked again."""
+    source = DocumentSource.__new__(DocumentSource)
+    source.__dict__.update(state)
+    builder = tfds.builder_from_directory(str(source._directory))
+    source._records = builder.as_data_source(split=source.split)
+    return source
+
+
+def _decode(value: Any) -> str:
+    """Text as TFDS gives it: bytes; ids may be numbers."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(operator.itemgetter(())(value) if hasattr(value, "shape") else value)

@@ -1,0 +1,103 @@
+"""Your own text: a TFDS builder over a glob of files."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from bert_jax.corpora.installed_docs import document_info
+from bert_jax.corpora.text_readers import Counts, read_documents
+
+VERSION = "1.0.0"
+
+
+@dataclasses.dataclass(kw_only=True)
+class TextFilesConfig(tfds.core.BuilderConfig):
+    """Which files, and how to read them; `name` is the fingerprint."""
+
+    path: str
+    feature: str
+    documents: str
+    encoding_errors: str
+    progress: Callable[[str, int, int], None] | None = None
+
+
+class TextFiles(tfds.core.GeneratorBasedBuilder):
+    """Documents of .txt, .jsonl and wikiextractor files, plain or compressed; one split."""
+
+    VERSION = tfds.core.Version(VERSION)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return document_info(self)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Any]]]:
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[str, Any]]:
+        """One file after the other; counts are stored when all are read."""
+        config = self.builder_config
+        files = find_files(config.path)
+        counts, written = Counts(), 0
+        for done, (name, path) in enumerate(files):
+            if config.progress is not None:
+                config.progress("reading text files", done, len(files))
+            for document in read_documents(
+                path,
+                name,
+                feature=config.feature,
+                rule=config.documents,
+                encoding_errors=config.encoding_errors,
+                counts=counts,
+            ):
+                written += 1
+                yield document.id, dataclasses.asdict(document)
+        if not written:
+            raise ValueError(
+                f"data.sources: path={config.path!r} has no text in its {len(files)} files; "
+                "check the glob"
+            )
+        self.info.metadata["train"] = dataclasses.asdict(counts)
+        if config.progress is not None:
+            config.progress("reading text files", len(files), len(files))
+
+
+def find_files(pattern: str) -> list[tuple[str, Path]]:
+    """(short name, path) of the files that a glob means, by name; a folder means all in it.
+
+    Short names are relative to the folder that all files share, without suffixes unless
+    two files would then be called the same.
+
+    Raises:
+        ValueError: there is none.
+    """
+    expanded = os.path.expanduser(pattern)
+    if os.path.isdir(expanded):
+        expanded = os.path.join(glob.escape(expanded), "**", "*")
+    paths = sorted(Path(p) for p in glob.glob(expanded, recursive=True) if os.path.isfile(p))
+    if not paths:
+        raise ValueError(
+            f"data.sources: path={pattern!r} matches no file; give a glob such as "
+            "'/texts/**/*.txt'"
+        )
+    root = os.path.commonpath([path.parent for path in paths])
+    full = [path.relative_to(root).as_posix() for path in paths]
+    short = [name.removesuffix("".join(Path(name).suffixes)) for name in full]
+    names = full if len(set(short)) < len(short) else short
+    return list(zip(names, paths, strict=True))
+
+
+def fingerprint(pattern: str, *settings: str) -> str:
+    """Hex digest of the files' names and whole contents, and of the settings."""
+    digest = hashlib.sha256("\0".join((VERSION, *settings)).encode())
+    for name, path in find_files(pattern):
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"\0{name}\0{content}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,248 @@
+"""Files of text to documents: formats, encodings, compression. Streams; bounded memory."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import dataclasses
+import gzip
+import html
+import itertools
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from bert_jax.corpora.documents import Document
+from bert_jax.text.unicode import well_formed
+
+MAX_DOCUMENT_CHARACTERS = 8_000_000
+PROBE_LINES = 2000
+LONG_LINE_CHARACTERS = 120
+DOCUMENT_RULES = ("auto", "blank_lines", "file")
+_COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+_DOC_TAG = re.compile(r"<doc\b[^>]*>")
+_DOC_TITLE = re.compile(r"\btitle=\"([^\"]*)\"")
+_SENTENCE_ENDS = frozenset(".!?;:…\"'”’»)]。！？।؟")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclasses.dataclass
+class Counts:
+    """What reading dropped or replaced."""
+
+    empty_documents: int = 0
+    undecodable_bytes: int = 0
+    nul_characters: int = 0
+    cut_documents: int = 0
+
+
+def read_documents(
+    path: Path, name: str, *, feature: str, rule: str, encoding_errors: str, counts: Counts
+) -> Iterator[Document]:
+    """The documents of one file, in order; those without any text are left out.
+
+    Args:
+        path: .txt, .jsonl or wikiextractor output, plain or .gz, .zst, .bz2, .xz. Files
+            whose first line is a <doc …> tag are wikiextractor's, whatever their name.
+        name: short name of the file; ids and titles are made from it.
+        feature: the field of JSON lines that holds the text.
+        rule: where plain text is cut. "blank_lines": at blank lines; "file": one
+            document; "auto": at blank lines if the first 2,000 lines look like one
+            sentence a line with blank lines between documents (at least half of the
+            blocks have two lines or more, and 9 lines in 10 end a sentence).
+        encoding_errors: "replace" or "refuse" bytes that are not UTF-8.
+        counts: added to.
+
+    Raises:
+        ValueError: the file is not what its name says, or has bytes that are refused.
+    """
+    lines = _lines(path, encoding_errors, counts)
+    head = list(itertools.islice(lines, PROBE_LINES))
+    lines = itertools.chain(head, lines)
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in _COMPRESSED]
+    first = next((line for line in head if line.strip()), "")
+    if first.lstrip().startswith("<doc "):
+        documents = _wiki(lines, name)
+    elif suffixes and suffixes[-1] in _JSON_LINES:
+        documents = _json_lines(lines, name, path, feature)
+    elif rule == "blank_lines" or (rule == "auto" and _one_sentence_a_line(head)):
+        documents = _blank_line_blocks(lines, name)
+    else:
+        documents = _whole_file(lines, name, _is_paragraph_a_line(head))
+    for document in documents:
+        if document.text.strip():
+            yield from _cut(document, counts)
+        else:
+            counts.empty_documents += 1
+
+
+def _open(path: Path) -> IO[bytes]:
+    """The file's content, decompressed as its last suffix says."""
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if suffix == ".bz2":
+        return bz2.open(path, "rb")
+    if suffix == ".xz":
+        return lzma.open(path, "rb")
+    if suffix == ".zst":
+        return zstandard.open(path, "rb")  # type: ignore[no-any-return]
+    return path.open("rb")
+
+
+def _lines(path: Path, encoding_errors: str, counts: Counts) -> Iterator[str]:
+    """Lines without their ends; a BOM, carriage returns and NULs removed."""
+    offset = 0
+    try:
+        with _open(path) as stream:
+            for raw in stream:
+                if offset == 0:
+                    if raw.startswith(_UTF16_MARKS):
+                        raise ValueError(f"{path} is UTF-16; convert it to UTF-8 first")
+                    start = len(codecs.BOM_UTF8) if raw.startswith(codecs.BOM_UTF8) else 0
+                else:
+                    start = 0
+                yield from _decode(raw[start:], path, offset + start, encoding_errors, counts)
+                offset += len(raw)
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise ValueError(
+            f"{path} cannot be decompressed after byte {offset} of its text ({error}); "
+            "it is damaged or not what its suffix says"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+
+
+def _decode(
+    raw: bytes, path: Path, offset: int, encoding_errors: str, counts: Counts
+) -> Iterator[str]:
+    """One line as text; lone carriage returns end lines, too (old Macintosh files)."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if encoding_errors == "refuse":
+            raise ValueError(
+                f"{path}: byte {offset + error.start} is not UTF-8; convert the file or set "
+                "data.encoding_errors=replace"
+            ) from None
+        text = raw.decode("utf-8", "replace")
+        counts.undecodable_bytes += text.count("�") - raw.count("�".encode())
+    if "\0" in text:
+        counts.nul_characters += text.count("\0")
+        text = text.replace("\0", "")
+    text = text.removesuffix("\n").removesuffix("\r")
+    yield from text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _wiki(lines: Iterable[str], name: str) -> Iterator[Document]:
+    """Output of wikiextractor; the title is not repeated as first line of the text.
+
+    Each line break there ends a paragraph or a heading, so it becomes a blank line.
+    """
+    title, number = "", 0
+    body: list[str] | None = None
+    for line in lines:
+        if _DOC_TAG.match(line.strip()):
+            found = _DOC_TITLE.search(line)
+            title, body = (html.unescape(found.group(1)) if found else ""), []
+        elif line.strip() == "</doc>" and body is not None:
+            yield Document(f"{name}#{number}", title, _paragraphs(body, title))
+            number, body = number + 1, None
+        elif body is not None:
+            body.append(line)
+    if body is not None:
+        yield Document(f"{name}#{number}", title, _paragraphs(body, title))
+
+
+def _paragraphs(lines: list[str], title: str) -> str:
+    kept = [line.strip() for line in lines if line.strip()]
+    if kept and kept[0] == title:
+        kept = kept[1:]
+    return "\n\n".join(kept)
+
+
+def _json_lines(
+    lines: Iterable[str], name: str, path: Path, feature: str
+) -> Iterator[Document]:
+    for number, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number + 1}: not one JSON object a line ({error})"
+            ) from None
+        if not isinstance(record, dict) or feature not in record:
+            raise ValueError(
+                f"{path}, line {number + 1}: no field {feature!r}; set data.sources feature "
+                "to the field that holds the text"
+            )
+        text = record[feature]
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{path}, line {number + 1}: field {feature!r} must be text")
+        title = record["title"] if "title" in record else ""
+        if not isinstance(title, str) or not title:
+            title = f"{name}#{number}"
+        text = well_formed((text or "").replace("\0", ""))
+        yield Document(f"{name}#{number}", well_formed(title), text)
+
+
+def _blank_line_blocks(lines: Iterable[str], name: str) -> Iterator[Document]:
+    """Blocks between blank lines; each line is a sentence, kept apart as a paragraph."""
+    number = 0
+    for blank, group in itertools.groupby(lines, key=lambda line: not line.strip()):
+        if not blank:
+            text = "\n\n".join(line.strip() for line in group)
+            yield Document(f"{name}#{number}", f"{name}#{number}", text)
+            number += 1
+
+
+def _whole_file(lines: Iterable[str], name: str, split_lines: bool) -> Iterator[Document]:
+    """The file as one document, or as several if it is too long to hold in memory."""
+    part: list[str] = []
+    number = length = 0
+    for line in lines:
+        part.append(line)
+        length += len(line) + 1
+        if length >= MAX_DOCUMENT_CHARACTERS:
+            yield Document(f"{name}#{number}", name, ("\n\n" if split_lines else "\n").join(part))
+            part, length, number = [], 0, number + 1
+    if part or number == 0:
+        yield Document(f"{name}#{number}", name, ("\n\n" if split_lines else "\n").join(part))
+
+
+def _one_sentence_a_line(lines: list[str]) -> bool:
+    """Whether this is text as BERT's sample_text.txt; see `read_documents`."""
+    groups = itertools.groupby(lines, key=lambda line: not line.strip())
+    blocks = [list(group) for blank, group in groups if not blank]
+    if len(blocks) < 2 or 2 * sum(len(block) > 1 for block in blocks) < len(blocks):
+        return False
+    sentences = [line.strip() for block in blocks for line in block]
+    return 10 * sum(s[-1] in _SENTENCE_ENDS for s in sentences) >= 9 * len(sentences)
+
+
+def _is_paragraph_a_line(lines: list[str]) -> bool:
+    """Whether line breaks end paragraphs: 1 line in 20 is longer than wrapped ones are."""
+    lengths = [len(line) for line in lines if line.strip()]
+    return 20 * sum(n > LONG_LINE_CHARACTERS for n in lengths) > len(lengths)
+
+
+def _cut(document: Document, counts: Counts) -> Iterator[Document]:
+    """The document, in parts of at most 8 million characters."""
+    if len(document.text) <= MAX_DOCUMENT_CHARACTERS:
+        yield document
+        return
+    counts.cut_documents += 1
+    starts = range(0, len(document.text), MAX_DOCUMENT_CHARACTERS)
+    for part, start in enumerate(starts):
+        text = document.text[start : start + MAX_DOCUMENT_CHARACTERS]
+        if text.strip():
+            yield Document(f"{document.id}.{part}", document.title, text)

@@ -1,0 +1,1 @@
+"""Files of weights ↔ named arrays; knows no model class."""

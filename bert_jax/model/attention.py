@@ -1,0 +1,114 @@
+"""Bidirectional self-attention.
+
+Shapes: B batch, L length (Q queries, T keys), D hidden, H heads, K head size.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from bert_jax.config import BertConfig
+from bert_jax.model.dropout import dropout
+
+_PROBABILITY_SITE = 0
+
+
+class Attention(Protocol):
+    """The one entry point for kernels: any callable of this form serves the model."""
+
+    def __call__(
+        self,
+        query_BLHK: jax.Array,
+        key_BLHK: jax.Array,
+        value_BLHK: jax.Array,
+        mask_BQT: jax.Array,
+        *,
+        dropout_rate: float,
+        dropout_seeds_B: jax.Array | None,
+    ) -> jax.Array:
+        """Returns the context, float[B, L, H, K].
+
+        `mask_BQT` is bool[B, 1 or L, L], True where a query may see a key.
+        """
+
+
+def attention_probabilities(
+    query_BLHK: jax.Array, key_BLHK: jax.Array, mask_BQT: jax.Array
+) -> jax.Array:
+    """softmax(QKᵀ/√K) in float32, float32[B, H, Q, T]; a row that may see nothing is even."""
+    scores_BHQT = jnp.einsum(
+        "bqhk,bthk->bhqt", query_BLHK, key_BLHK, preferred_element_type=jnp.float32
+    )
+    scores_BHQT = scores_BHQT * (query_BLHK.shape[-1] ** -0.5)
+    scores_BHQT = jnp.where(mask_BQT[:, None], scores_BHQT, jnp.finfo(jnp.float32).min)
+    return jax.nn.softmax(scores_BHQT, axis=-1)
+
+
+def plain_attention(
+    query_BLHK: jax.Array,
+    key_BLHK: jax.Array,
+    value_BLHK: jax.Array,
+    mask_BQT: jax.Array,
+    *,
+    dropout_rate: float,
+    dropout_seeds_B: jax.Array | None,
+) -> jax.Array:
+    """Attention in plain XLA operations, with dropout on the probabilities.
+
+    Source: google-research/bert, modeling.py:attention_layer.
+    """
+    probabilities_BHQT = attention_probabilities(query_BLHK, key_BLHK, mask_BQT)
+    probabilities_BHQT = dropout(
+        probabilities_BHQT, dropout_rate, dropout_seeds_B, _PROBABILITY_SITE
+    )
+    return jnp.einsum(
+        "bhqt,bthk->bqhk", probabilities_BHQT.astype(value_BLHK.dtype), value_BLHK
+    )
+
+
+class SelfAttention(nnx.Module):
+    """Query, key and value from one matrix product, attention, output projection."""
+
+    def __init__(
+        self, config: BertConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs, attention: Attention
+    ):
+        heads = (config.num_attention_heads, config.head_size)
+        init = nnx.initializers.truncated_normal(config.initializer_range)
+        self.qkv = nnx.LinearGeneral(
+            config.hidden_size, (3, *heads), kernel_init=init, dtype=dtype, rngs=rngs
+        )
+        self.output = nnx.LinearGeneral(
+            heads, config.hidden_size, axis=(-2, -1), kernel_init=init, dtype=dtype, rngs=rngs
+        )
+        self.dropout_rate = config.attention_probs_dropout_prob
+        self.attention = attention
+
+    def __call__(
+        self,
+        hidden_BLD: jax.Array,
+        mask_BQT: jax.Array,
+        *,
+        dropout_seeds_B: jax.Array | None,
+        with_probabilities: bool,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Returns float[B, L, D] and, if asked, the probabilities float32[B, H, L, L]."""
+        qkv_BL3HK = self.qkv(hidden_BLD)
+        query_BLHK, key_BLHK, value_BLHK = (qkv_BL3HK[:, :, i] for i in range(3))
+        context_BLHK = self.attention(
+            query_BLHK,
+            key_BLHK,
+            value_BLHK,
+            mask_BQT,
+            dropout_rate=self.dropout_rate,
+            dropout_seeds_B=dropout_seeds_B,
+        )
+        probabilities_BHQT = (
+            attention_probabilities(query_BLHK, key_BLHK, mask_BQT)
+            if with_probabilities
+            else None
+        )
+        return self.output(context_BLHK), probabilities_BHQT

@@ -1,0 +1,245 @@
+"""BERT: the encoder with its pooler, and the same with the two pretraining heads.
+
+Shapes: B batch, L length, P predictions, D hidden, V vocabulary
+(rows of the table: padded to a multiple of 128), H heads, N layers.
+"""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from bert_jax.config import BertConfig
+from bert_jax.model.attention import Attention, plain_attention
+from bert_jax.model.encoder import ACTIVATIONS, Embeddings, Encoder, make_layer_norm
+
+
+@flax.struct.dataclass
+class BertModelOutput:
+    """What `BertModel` returns.
+
+    Attributes:
+        last_hidden_state: float[B, L, D].
+        pooler_output: float[B, D], tanh of a dense layer on the first token.
+        hidden_states: on request, N + 1 of float[B, L, D], the embeddings first.
+        attentions: on request, N of float32[B, H, L, L].
+    """
+
+    last_hidden_state: jax.Array
+    pooler_output: jax.Array
+    hidden_states: tuple[jax.Array, ...] | None = None
+    attentions: tuple[jax.Array, ...] | None = None
+
+
+@flax.struct.dataclass
+class BertForPreTrainingOutput:
+    """What `BertForPreTraining` returns.
+
+    Attributes:
+        prediction_logits: float32[B, L or P, vocab_size], scores of the masked tokens.
+        seq_relationship_logits: float32[B, 2]; 0 is "B follows A", 1 is "random".
+        hidden_states: as in `BertModelOutput`.
+        attentions: as in `BertModelOutput`.
+    """
+
+    prediction_logits: jax.Array
+    seq_relationship_logits: jax.Array
+    hidden_states: tuple[jax.Array, ...] | None = None
+    attentions: tuple[jax.Array, ...] | None = None
+
+
+class BertModel(nnx.Module):
+    """The encoder: token ids in, contextual vectors out.
+
+    An ordinary Flax NNX module without random state: dropout happens exactly when the
+    caller gives seeds for it.
+
+    Args:
+        config: the architecture.
+        dtype: numbers to compute in; parameters are float32.
+        rngs: where the initial weights are drawn from; `nnx.Rngs(0)`.
+        attention: the attention to use; plain XLA by default.
+        unroll: whether to unroll the loop over layers, faster on a CPU and slower to
+            compile; by default on CPUs only.
+
+    Source: Devlin et al. 2018; google-research/bert, modeling.py:BertModel.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+        attention: Attention = plain_attention,
+        unroll: bool | None = None,
+    ):
+        if unroll is None:
+            unroll = jax.default_backend() == "cpu"
+        self.config = config
+        self.embeddings = Embeddings(config, dtype=dtype, rngs=rngs)
+        self.encoder = Encoder(
+            config, dtype=dtype, rngs=rngs, attention=attention, unroll=unroll
+        )
+        self.pooler = nnx.Linear(
+            config.hidden_size,
+            config.hidden_size,
+            kernel_init=nnx.initializers.truncated_normal(config.initializer_range),
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        attention_mask: jax.Array | None = None,
+        token_type_ids: jax.Array | None = None,
+        position_ids: jax.Array | None = None,
+        *,
+        dropout_seeds: jax.Array | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BertModelOutput:
+        """Encodes a batch.
+
+        Args:
+            input_ids: int32[B, L], ids in [0, vocab_size).
+            attention_mask: int or bool[B, L], nonzero for tokens; all by default.
+            token_type_ids: int32[B, L], segment of each token; 0 by default.
+            position_ids: int32[B, L], in [0, max_position_embeddings); 0 … L−1 by default.
+            dropout_seeds: uint32[B], one seed a row; None for no dropout.
+            output_hidden_states: whether to return every layer's output.
+            output_attentions: whether to return the attention probabilities.
+
+        Raises:
+            ValueError: the rows are longer than `max_position_embeddings`.
+        """
+        ids_BL = jnp.asarray(input_ids)
+        length = ids_BL.shape[-1]
+        if length > self.config.max_position_embeddings:
+            raise ValueError(
+                f"input_ids has {length} tokens in a row; it must be at most "
+                f"max_position_embeddings={self.config.max_position_embeddings}; truncate"
+            )
+        mask_BL = jnp.ones_like(ids_BL) if attention_mask is None else attention_mask
+        types_BL = jnp.zeros_like(ids_BL) if token_type_ids is None else token_type_ids
+        if position_ids is None:
+            position_ids = jnp.broadcast_to(jnp.arange(length), ids_BL.shape)
+        embedded_BLD = self.embeddings(
+            ids_BL,
+            jnp.asarray(types_BL),
+            jnp.asarray(position_ids),
+            dropout_seeds_B=dropout_seeds,
+        )
+        hidden_BLD, hidden_NBLD, attentions_NBHQT = self.encoder(
+            embedded_BLD,
+            jnp.asarray(mask_BL).astype(bool)[:, None, :],
+            dropout_seeds_B=dropout_seeds,
+            with_hidden_states=output_hidden_states,
+            with_probabilities=output_attentions,
+        )
+        return BertModelOutput(
+            last_hidden_state=hidden_BLD,
+            pooler_output=jnp.tanh(self.pooler(hidden_BLD[:, 0])),
+            hidden_states=None if hidden_NBLD is None else (embedded_BLD, *hidden_NBLD),
+            attentions=None if attentions_NBHQT is None else tuple(attentions_NBHQT),
+        )
+
+
+class MaskedLanguageModelHead(nnx.Module):
+    """Dense, GELU, LayerNorm, then the word embeddings as a decoder with its own bias."""
+
+    def __init__(self, config: BertConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.transform = nnx.Linear(
+            config.hidden_size,
+            config.hidden_size,
+            kernel_init=nnx.initializers.truncated_normal(config.initializer_range),
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.norm = make_layer_norm(config, dtype=dtype, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(config.padded_vocab_size))
+        self.activation = config.hidden_act
+        self.vocab_size = config.vocab_size
+
+    def __call__(self, hidden_BPD: jax.Array, word: nnx.Embed) -> jax.Array:
+        """float[B, P, D] → float32[B, P, vocab_size]; the padding of the table is cut off."""
+        hidden_BPD = self.norm(ACTIVATIONS[self.activation](self.transform(hidden_BPD)))
+        logits_BPV = jnp.einsum(
+            "bpd,vd->bpv",
+            hidden_BPD,
+            word.embedding[...].astype(hidden_BPD.dtype),
+            preferred_element_type=jnp.float32,
+        )
+        return (logits_BPV + self.bias[...])[..., : self.vocab_size]
+
+
+class BertForPreTraining(nnx.Module):
+    """BERT with the heads for masked words and for the next sentence.
+
+    Takes the same arguments as `BertModel`.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        dtype: jnp.dtype = jnp.float32,
+        rngs: nnx.Rngs,
+        attention: Attention = plain_attention,
+        unroll: bool | None = None,
+    ):
+        self.config = config
+        self.bert = BertModel(
+            config, dtype=dtype, rngs=rngs, attention=attention, unroll=unroll
+        )
+        self.masked_lm = MaskedLanguageModelHead(config, dtype=dtype, rngs=rngs)
+        self.next_sentence = nnx.Linear(
+            config.hidden_size,
+            2,
+            kernel_init=nnx.initializers.truncated_normal(config.initializer_range),
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        attention_mask: jax.Array | None = None,
+        token_type_ids: jax.Array | None = None,
+        position_ids: jax.Array | None = None,
+        *,
+        masked_positions: jax.Array | None = None,
+        dropout_seeds: jax.Array | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BertForPreTrainingOutput:
+        """Scores masked words and the next sentence.
+
+        Args:
+            masked_positions: int32[B, P], positions to score; every position by default,
+                which costs a product of all tokens with the whole vocabulary.
+            (the others as for `BertModel`)
+        """
+        encoded = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            dropout_seeds=dropout_seeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        scored_BPD = encoded.last_hidden_state
+        if masked_positions is not None:
+            scored_BPD = jnp.take_along_axis(scored_BPD, masked_positions[..., None], axis=1)
+        return BertForPreTrainingOutput(
+            prediction_logits=self.masked_lm(scored_BPD, self.bert.embeddings.word),
+            seq_relationship_logits=self.next_sentence(encoded.pooler_output).astype(
+                jnp.float32
+            ),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )

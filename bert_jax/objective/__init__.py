@@ -1,0 +1,1 @@
+"""What is learned: masks, losses, accuracies, each a sum and a weight."""

@@ -1,0 +1,1 @@
+"""Learning-rate schedules, the table of weight decay, optimizer chains."""

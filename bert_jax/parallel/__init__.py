@@ -1,0 +1,1 @@
+"""Devices in a mesh, one table of sharding rules, placement of arrays."""

@@ -1,0 +1,1 @@
+"""The public model classes: the network, with loading."""

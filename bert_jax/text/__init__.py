@@ -1,0 +1,1 @@
+"""Words to ids and back: tokenizers, vocabulary training, sentence splitting."""

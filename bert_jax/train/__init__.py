@@ -1,0 +1,1 @@
+"""State, step, loop, checkpoints: where model, data and optimizer meet."""

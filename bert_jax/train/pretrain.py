@@ -1,0 +1,219 @@
+"""The pretraining job: prepared data, model, optimizer and loop put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from bert_jax.batch import PretrainingBatch
+from bert_jax.config import Config
+from bert_jax.data.manifest import Manifest
+from bert_jax.data.prepare import cache_root, data_directory, prepare
+from bert_jax.data.stream import BatchStream
+from bert_jax.formats.orbax import load_params
+from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.flops import pretraining_flops_per_row
+from bert_jax.objective.masking import Masking
+from bert_jax.objective.pretraining import make_pretraining_loss
+from bert_jax.optim.adamw import make_optimizer, make_schedule
+from bert_jax.parallel.devices import measure_matmul_flops_per_second, use_compilation_cache
+from bert_jax.parallel.mesh import check_batch, make_mesh
+from bert_jax.parallel.placement import place_batch
+from bert_jax.report.progress import Progress
+from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints
+from bert_jax.train.evaluation import MASK_RATE, MASK_SEED, make_evaluate, unigram_metrics
+from bert_jax.train.log import RunLog
+from bert_jax.train.loop import Job, train
+from bert_jax.train.state import abstract_state, init_sharded, make_init
+from bert_jax.train.step import jit_train_step, make_train_step
+from bert_jax.train.workdir import TOKENIZER, load_config_of, open_workdir, set_data_directory
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a finished run can say of itself.
+
+    Attributes:
+        metrics: held-out metrics of the model.
+        unigram: the same of a model that knows word frequencies only.
+    """
+
+    metrics: dict[str, float]
+    unigram: dict[str, float]
+
+    @property
+    def nats_below_unigram(self) -> float:
+        """How far the masked-word loss is below that of the unigram baseline."""
+        return self.unigram["mlm_loss"] - self.metrics["mlm_loss"]
+
+
+def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
+    """Runs or resumes a pretraining run, from text on disk to a trained model.
+
+    Args:
+        config: what to do.
+        workdir: the run's folder; the same call again goes on from its last checkpoint.
+        progress: where to show what happens.
+
+    Raises:
+        ValueError: the configuration does not fit the devices, the workdir or the data.
+        NonFiniteLossError: training diverged.
+    """
+    use_compilation_cache(cache_root() / "compiled")
+    mesh = make_mesh(config.mesh)
+    check_batch(mesh, config.train.global_batch_size)
+    config = open_workdir(workdir, config)
+    with RunLog(workdir, config.train.num_steps, progress) as log:
+        log.line(f"{jax.device_count()} x {jax.devices()[0].device_kind}, mesh {dict(mesh.shape)}")
+        log.status("preparing")
+        config, manifest = _prepared(config, workdir, progress)
+        tokenizer = load_tokenizer(workdir / TOKENIZER)
+        setup = _Setup(config, tokenizer, mesh)
+        checkpoints = Checkpoints(
+            workdir,
+            config,
+            vocab_size=tokenizer.vocab_size,
+            tokenizer_sha256=tokenizer.sha256,
+            data_sha256=manifest.sha256,
+        )
+        try:
+            state = train(setup.job(), config.train, checkpoints, log)
+            metrics = setup.evaluate(state.params)
+        finally:
+            checkpoints.close()
+        unigram = setup.unigram_metrics()
+        log.eval_row(config.train.num_steps, unigram, split="unigram")
+        log.status("done")
+    return Outcome(metrics, unigram)
+
+
+def evaluate(config: Config | None, workdir: Path) -> dict[str, Any]:
+    """Held-out metrics of the newest checkpoint of a run, beside the unigram baseline.
+
+    Args:
+        config: the run's configuration; None to read it from the workdir.
+        workdir: the run's folder.
+    """
+    config = open_workdir(workdir, config or load_config_of(workdir))
+    use_compilation_cache(cache_root() / "compiled")
+    mesh = make_mesh(config.mesh)
+    step, params, _ = load_params(workdir / CHECKPOINTS)
+    setup = _Setup(config, load_tokenizer(workdir / TOKENIZER), mesh)
+    outcome = Outcome(setup.evaluate(params), setup.unigram_metrics())
+    return {
+        "step": step,
+        **outcome.metrics,
+        "unigram": outcome.unigram,
+        "nats_below_unigram": outcome.nats_below_unigram,
+    }
+
+
+def _prepared(config: Config, workdir: Path, progress: Progress) -> tuple[Config, Manifest]:
+    """Data on disk, their folder in the configuration, their tokenizer in the workdir."""
+    directory = data_directory(config)
+    manifest = prepare(config, directory, report=progress.bar)
+    load_tokenizer(directory / TOKENIZER).save(workdir / TOKENIZER)
+    return set_data_directory(workdir, config, directory), manifest
+
+
+class _Setup:
+    """Everything about one run that its configuration decides."""
+
+    def __init__(self, config: Config, tokenizer: Tokenizer, mesh: Mesh):
+        self._config = config
+        self._tokenizer = tokenizer
+        self._mesh = mesh
+        self._bert_config = config.bert_config(tokenizer.vocab_size)
+        self._data = Path(config.data.directory)
+        self._graphdef = nnx.graphdef(nnx.eval_shape(lambda: self._make_model(nnx.Rngs(0))))
+        self._eval_stream = self._stream("eval")
+        predictions = max(1, round(MASK_RATE * config.data.sequence_length))
+        self._eval_loss = make_pretraining_loss(
+            self._masking(MASK_RATE, predictions), seed=MASK_SEED
+        )
+        self.evaluate = make_evaluate(
+            self._eval_loss, self._graphdef, self._eval_batches, mesh
+        )
+
+    def job(self) -> Job:
+        """The run as the loop wants it."""
+        config = self._config
+        train, objective = config.train, config.objective
+        predictions = config.data.max_predictions_per_sequence
+        optimizer = make_optimizer(config.optim, train.num_steps)
+        init_state = make_init(self._make_model, optimizer)
+        abstract = abstract_state(init_state, self._mesh)
+        loss_fn = make_pretraining_loss(
+            self._masking(objective.mask_rate, predictions), seed=train.seed
+        )
+        train_step = make_train_step(loss_fn, optimizer, self._graphdef, seed=train.seed)
+        stream = self._stream("train")
+        schedule = make_schedule(config.optim, train.num_steps)
+        flops_per_row = pretraining_flops_per_row(
+            self._bert_config, length=config.data.sequence_length, predictions=predictions
+        )
+        return Job(
+            abstract=abstract,
+            init=lambda: init_sharded(init_state, abstract, train.seed),
+            train_step=jit_train_step(train_step, abstract, self._mesh),
+            batches=stream.iterate,
+            place=lambda batch: place_batch(batch, self._mesh),
+            evaluate=self.evaluate,
+            batch_hash=stream.batch_hash,
+            learning_rate=lambda step: float(schedule(step)),
+            count_tokens=_count_tokens,
+            flops_per_step=train.global_batch_size * flops_per_row,
+            peak_flops_per_second=measure_matmul_flops_per_second(self._dtype),
+        )
+
+    def unigram_metrics(self) -> dict[str, float]:
+        """Metrics of word frequencies alone, on the targets that the model is asked for."""
+        counts_V = np.load(self._data / "unigram_counts.npy")
+        return unigram_metrics(self._eval_loss, counts_V, self._eval_batches(), self._mesh)
+
+    @property
+    def _dtype(self) -> jnp.dtype:
+        return jnp.dtype(self._config.train.dtype)
+
+    def _make_model(self, rngs: nnx.Rngs) -> BertForPreTraining:
+        unroll = self._mesh.devices.flat[0].platform == "cpu"
+        return BertForPreTraining(self._bert_config, dtype=self._dtype, rngs=rngs, unroll=unroll)
+
+    def _masking(self, mask_rate: float, max_predictions: int) -> Masking:
+        return Masking(
+            mask_rate=mask_rate,
+            max_predictions=max_predictions,
+            mask_id=self._tokenizer.mask_id,
+            special_ids=self._tokenizer.special_ids,
+            vocab_size=self._tokenizer.vocab_size,
+        )
+
+    def _stream(self, split: str) -> BatchStream:
+        return BatchStream(
+            self._data,
+            split=split,
+            data=self._config.data,
+            global_batch_size=self._config.train.global_batch_size,
+            tokenizer=self._tokenizer,
+            host_index=jax.process_index(),
+            host_count=jax.process_count(),
+        )
+
+    def _eval_batches(self) -> Iterator[PretrainingBatch]:
+        """The first held-out batches, each example once at the most."""
+        rows = self._config.train.global_batch_size
+        whole = max(1, self._eval_stream.examples_per_epoch // rows)
+        return self._eval_stream.iterate(0, min(self._config.train.eval_batches, whole))
+
+
+def _count_tokens(batch: PretrainingBatch) -> int:
+    return int(np.sum(batch.attention_mask)) * jax.process_count()

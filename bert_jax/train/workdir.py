@@ -1,0 +1,97 @@
+"""The folder of a run: its resolved configuration and its tokenizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from bert_jax.config import Config
+from bert_jax.report.atomic_text import write_text_atomically
+
+CONFIG_FILE = "config.json"
+TOKENIZER = "tokenizer"
+
+# Fields that may change between two starts of the same run; all others decide results.
+_MAY_CHANGE = (
+    "train.num_steps",
+    "train.log_every_steps",
+    "train.eval_every_steps",
+    "train.eval_batches",
+    "train.save_every_steps",
+    "train.keep_checkpoints",
+    "mesh.",
+    "data.directory",
+)
+
+
+def load_config_of(workdir: Path) -> Config:
+    """The configuration that a run was started with.
+
+    Raises:
+        ValueError: the folder is not a run's.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(f"workdir={workdir} must be the folder of a run ({path} is missing)")
+    return Config.from_json(path.read_text(encoding="utf-8"))
+
+
+def open_workdir(workdir: Path, config: Config) -> Config:
+    """Makes the folder, or checks that it belongs to a run of the same configuration.
+
+    Returns:
+        The configuration to run: the given one, with the run's own data directory where
+        the given one names none.
+
+    Raises:
+        ValueError: the folder belongs to another run, or cannot be written.
+    """
+    path = workdir / CONFIG_FILE
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            config = _continue(config, load_config_of(workdir), workdir)
+        write_text_atomically(path, config.to_json())
+    except OSError as error:
+        raise ValueError(
+            f"workdir={workdir} must be a folder that can be written: {error.strerror}"
+        ) from None
+    return config
+
+
+def set_data_directory(workdir: Path, config: Config, directory: Path) -> Config:
+    """The configuration with its data directory resolved, also on disk."""
+    data = dataclasses.replace(config.data, directory=str(directory))
+    config = dataclasses.replace(config, data=data)
+    write_text_atomically(workdir / CONFIG_FILE, config.to_json())
+    return config
+
+
+def _continue(config: Config, before: Config, workdir: Path) -> Config:
+    if not config.data.directory:
+        data = dataclasses.replace(config.data, directory=before.data.directory)
+        config = dataclasses.replace(config, data=data)
+    old, new = _flat(before.to_dict()), _flat(config.to_dict())
+    changed = [
+        f"{key}={json.dumps(new[key])} must be {json.dumps(old[key])}"
+        for key in new
+        if new[key] != old[key] and not key.startswith(_MAY_CHANGE)
+    ]
+    if changed:
+        raise ValueError(
+            f"workdir={workdir} has a run of another configuration: {'; '.join(changed)}; "
+            "use a new workdir"
+        )
+    return config
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

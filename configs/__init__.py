@@ -1,0 +1,1 @@
+"""The shipped configurations; installed as bert_jax.configs."""

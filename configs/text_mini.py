@@ -1,0 +1,42 @@
+"""A mini BERT on your own text files.
+
+Source: architecture of Turc et al. 2019 (https://arxiv.org/abs/1908.08962), mini.
+Command: bert-jax pretrain --config=text_mini:'/texts/**/*.txt' --workdir=runs/mini
+    The argument is a glob; several are separated by commas. See `bert-jax explain
+    data.sources` for the kinds of files.
+Hardware: 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """What differs from the defaults of bert_jax/config.py.
+
+    Args:
+        arg: a glob of text files; several are separated by commas.
+    """
+    paths = [path for path in arg.split(",") if path]
+    if not paths:
+        raise ValueError(
+            "give a glob of your text files: --config='text_mini:/texts/**/*.txt'"
+        )
+    return ConfigDict(
+        {
+            "model": {"name": "mini", "max_position_embeddings": 128},
+            "data": {
+                "sources": tuple({"name": "text_files", "path": path} for path in paths),
+                "sequence_length": 128,
+            },
+            "tokenizer": {"vocab_size": 8192},
+            "optim": {"learning_rate": 1e-3, "warmup_steps": 200},
+            "train": {
+                "num_steps": 2000,
+                "global_batch_size": 32,
+                "dropout_rate": 0.0,
+                "log_every_steps": 20,
+                "eval_every_steps": 500,
+                "save_every_steps": 500,
+            },
+        }
+    )
