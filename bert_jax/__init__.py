@@ -14,15 +14,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from bert_jax.config import BertConfig as BertConfig
     from bert_jax.config import Config as Config
-    from bert_jax.model.bert import BertForPreTraining as BertForPreTraining
-    from bert_jax.model.bert import BertModel as BertModel
+    from bert_jax.pretrained.classes import BertForPreTraining as BertForPreTraining
+    from bert_jax.pretrained.classes import BertModel as BertModel
     from bert_jax.text.bert_tokenizer import BertTokenizer as BertTokenizer
 
 # Public name -> module that defines it. A test holds the imports above to this table.
 _MODULES = {
     "BertConfig": "bert_jax.config",
-    "BertForPreTraining": "bert_jax.model.bert",
-    "BertModel": "bert_jax.model.bert",
+    "BertForPreTraining": "bert_jax.pretrained.classes",
+    "BertModel": "bert_jax.pretrained.classes",
     "BertTokenizer": "bert_jax.text.bert_tokenizer",
     "Config": "bert_jax.config",
 }

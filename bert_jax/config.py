@@ -168,6 +168,11 @@ class ObjectiveConfig:
     """What the model learns to predict."""
 
     mask_rate: float = _field(0.15, "share of tokens to predict", above=0.0, below=1.0)
+    unigram_bias: bool = _field(
+        False,
+        "start the scores of words at their frequency in the training text (else at 0, "
+        "as in 2018); saves the steps in which a small model learns nothing else",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,9 @@ def fold(seed: jax.Array | int, *values: jax.Array | int) -> jax.Array:
     """
     folded = jnp.asarray(seed, jnp.uint32)
     for value in values:
-        folded = mix(mix(folded + jnp.uint32(_GOLDEN)) ^ jnp.asarray(value).astype(jnp.uint32))
+        folded = mix(
+            mix(folded + jnp.uint32(_GOLDEN)) ^ jnp.asarray(value).astype(jnp.uint32)
+        )
     return folded
 
 

@@ -45,7 +45,11 @@ BAD = [
     ("data.sources", [{"path": "/x"}], "data.sources[0].name='' must be set"),
     ("data.sources", ["text_files"], "data.sources[0].path='' must be set"),
     ("data.sources", [{"name": "pg19", "path": "/x"}], "must be empty for pg19"),
-    ("data.sources", [{"name": "pg19", "splt": "a"}], "did you mean data.sources[0].split?"),
+    (
+        "data.sources",
+        [{"name": "pg19", "splt": "a"}],
+        "did you mean data.sources[0].split?",
+    ),
     ("data.sources", [{"name": 3}], "data.sources[0].name=3 must be of type str"),
     ("data.sources", ["pg19", 3], "data.sources[1]=3 must be a group"),
     ("data.sources", [{"name": "pg19", "split": ""}], "data.sources[0].split='' must be"),
@@ -88,7 +92,7 @@ BAD = [
     ("mesh.data", -2, "at least -1"),
     ("mesh.data", 3, "multiple of mesh.data x mesh.fsdp = 3; the nearest is 255"),
     ("mesh.fsdp", -1, "only one axis can be -1"),
-    ("mesh.tensor", 5, "must divide model.num_attention_heads=12"),
+    ("mesh.tensor", 8, "must divide model.num_attention_heads=12"),
     ("mesh.sequence", 2, "at most 1"),
     ("train.num_steps", 0, "at least 1"),
     ("train.num_steps", 1e6, "of type int"),
@@ -185,7 +189,7 @@ def test_json_round_trip() -> None:
     ],
 )
 def test_bad_json(text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError) as caught:
         Config.from_json(text)
     (line,) = caught.value.problems
     assert said in line
@@ -216,5 +220,9 @@ def test_base_is_the_published_one() -> None:
 def test_a_given_size_wins_over_the_name() -> None:
     values = {"model": {"name": "tiny", "hidden_size": 96, "num_attention_heads": 3}}
     bert = Config.from_dict(values).bert_config(100)
-    assert (bert.hidden_size, bert.num_attention_heads, bert.num_hidden_layers) == (96, 3, 2)
+    assert (bert.hidden_size, bert.num_attention_heads, bert.num_hidden_layers) == (
+        96,
+        3,
+        2,
+    )
     assert bert.padded_vocab_size == 128

@@ -52,7 +52,11 @@ def test_several_globs() -> None:
         (["--config.train.num-steps=5000"], "train.num_steps", 5000),
         (["--config.train.num_steps", "5000"], "train.num_steps", 5000),
         (["-config.train.num_steps=5000"], "train.num_steps", 5000),
-        (["--config.train.num_steps=1", "--config.train.num_steps=900"], "train.num_steps", 900),
+        (
+            ["--config.train.num_steps=1", "--config.train.num_steps=900"],
+            "train.num_steps",
+            900,
+        ),
         (["--config.optim.learning_rate=1"], "optim.learning_rate", 1.0),
         (["--config.optim.learning_rate=3e-4"], "optim.learning_rate", 3e-4),
         (["--config.model.hidden_size=256"], "model.hidden_size", 256),
@@ -183,7 +187,17 @@ def test_a_json_file(tmp_path: pathlib.Path) -> None:
 
 
 def test_splitting_leaves_other_arguments_in_order() -> None:
-    argv = ["a", "--config", "x", "--top", "3", "--config.data.seed", "-1", "--", "--config=y"]
+    argv = [
+        "a",
+        "--config",
+        "x",
+        "--top",
+        "3",
+        "--config.data.seed",
+        "-1",
+        "--",
+        "--config=y",
+    ]
     ours, others = split_arguments(argv)
     assert ours == ["--config=x", "--config.data.seed=-1"]
     assert others == ["a", "--top", "3", "--", "--config=y"]

@@ -21,11 +21,20 @@ STANDARD_LIBRARY = "python"
 MAX_SOURCE_BYTES = 1_000_000
 MIN_TEXT_CHARACTERS = 60
 _OWN_NAMES = frozenset({"bert-jax"})
-_SKIPPED_PARTS = frozenset(
-    "test tests testing _test_files conftest.py _vendor _vendored vendor vendored third_party "
-    "external extern __pycache__ site-packages dist-packages idlelib lib2to3 "
-    "_distutils turtledemo pydoc_data node_modules".split()
-)
+# Tests, copies of other packages, and what is no documentation of its own.
+_TESTS = {"test", "tests", "testing", "_test_files", "conftest.py", "idlelib", "lib2to3"}
+_COPIES = {
+    "_vendor",
+    "_vendored",
+    "vendor",
+    "vendored",
+    "third_party",
+    "extern",
+    "external",
+}
+_OTHERS = {"site-packages", "dist-packages", "__pycache__", "_distutils", "turtledemo"}
+_SKIPPED_PARTS = frozenset(_TESTS | _COPIES | _OTHERS | {"pydoc_data", "node_modules"})
+_Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +59,15 @@ def standard_library_texts() -> Iterator[Texts]:
     paths: list[Path] = []
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in _SKIPPED_PARTS]
-        paths += [Path(folder, name).relative_to(root) for name in files if name.endswith(".py")]
+        inside = Path(folder).relative_to(root)
+        paths += [inside / name for name in files if name.endswith(".py")]
     yield from _topics(root / "pydoc_data" / "topics.py")
     yield from _modules(STANDARD_LIBRARY, [(path, root / path) for path in sorted(paths)])
 
 
-def distribution_texts(name: str, found: importlib.metadata.Distribution) -> Iterator[Texts]:
+def distribution_texts(
+    name: str, found: importlib.metadata.Distribution
+) -> Iterator[Texts]:
     """The description of an installed distribution, then the docstrings of its modules."""
     description = found.metadata.get_payload()  # type: ignore[attr-defined]
     description = description or found.metadata["Description"]
@@ -105,7 +117,7 @@ def source_texts(source: bytes) -> Iterator[str]:
     yield from _docstrings(tree)
 
 
-def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+def _docstrings(node: _Scope) -> Iterator[str]:
     """Strings that stand alone as statements, of this scope and of those inside it."""
     for child in node.body:
         if isinstance(child, ast.Expr):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,8 @@ class DocumentSource:
         self._has_id = "id" in builder.info.features
         info = builder.info.splits[split]
         self.num_bytes = int(info.num_bytes)
-        numbers = (builder.info.full_name, split, info.num_examples, info.num_bytes, feature)
+        dataset = builder.info.full_name
+        numbers = (dataset, info.num_examples, info.num_bytes, feature)
         origin = fingerprint or repr(numbers)
         self.fingerprint = hashlib.sha256(f"{origin}\0{split}".encode()).hexdigest()
         self._records: Any = builder.as_data_source(split=split)
@@ -105,7 +105,9 @@ class DocumentSource:
             ValueError: the range is not within the source.
         """
         if not 0 <= start <= stop <= len(self):
-            raise ValueError(f"documents {start} to {stop} must be within 0 and {len(self)}")
+            raise ValueError(
+                f"documents {start} to {stop} must be within 0 and {len(self)}"
+            )
         if start == stop:
             return []
         records = self._records.__getitems__(range(start, stop))
@@ -128,7 +130,21 @@ def _reopen(state: dict[str, Any]) -> DocumentSource:
 
 
 def _decode(value: Any) -> str:
-    """Text as TFDS gives it: bytes; ids may be numbers."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(operator.itemgetter(())(value) if hasattr(value, "shape") else value)
+    """Text as TFDS gives it, which is bytes; ids may be numbers."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def document_info(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetInfo:
+    """Features of a dataset of documents, kept in the order they are generated in."""
+    text = tfds.features.Text()
+    return tfds.core.DatasetInfo(
+        builder=builder,
+        features=tfds.features.FeaturesDict({"id": text, "title": text, "text": text}),
+        metadata=tfds.core.MetadataDict(),
+        disable_shuffling=True,
+    )
+
+
+def notes_of(metadata: Mapping[str, Any], split: str) -> dict[str, int]:
+    """The counts that a builder stored for a split."""
+    return {str(k): int(v) for k, v in metadata[split].items()} if split in metadata else {}

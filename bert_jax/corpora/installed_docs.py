@@ -10,7 +10,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -22,6 +23,7 @@ from bert_jax.corpora.documentation import (
     installed_versions,
     standard_library_texts,
 )
+from bert_jax.corpora.documents import document_info
 from bert_jax.corpora.prose import prose_paragraphs
 from bert_jax.text.sentences import split_sentences
 
@@ -67,8 +69,7 @@ class InstalledDocs(tfds.core.GeneratorBasedBuilder):
         modules, notes = collect_modules(config.progress)
         train, held_out = split_by_distribution(modules, config.eval_fraction)
         held_out, notes["shared_with_training"] = drop_shared(train, held_out)
-        for split, members in (("train", train), ("validation", held_out)):
-            self.info.metadata[split] = dict(notes) if split == "train" else {}
+        self.info.metadata["train"] = notes
         return {
             "train": self._generate_examples(train),
             "validation": self._generate_examples(held_out),
@@ -79,17 +80,6 @@ class InstalledDocs(tfds.core.GeneratorBasedBuilder):
             key = f"{module.distribution}/{module.title}"
             text = "\n\n".join(module.paragraphs)
             yield key, {"id": key, "title": module.title, "text": text}
-
-
-def document_info(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetInfo:
-    """Features of a dataset of documents, kept in the order they are generated in."""
-    text = tfds.features.Text()
-    return tfds.core.DatasetInfo(
-        builder=builder,
-        features=tfds.features.FeaturesDict({"id": text, "title": text, "text": text}),
-        metadata=tfds.core.MetadataDict(),
-        disable_shuffling=True,
-    )
 
 
 def fingerprint(eval_fraction: float) -> str:
@@ -111,7 +101,7 @@ def collect_modules(
     texts = [standard_library_texts()]
     texts += [distribution_texts(name, found) for name, found in distributions.items()]
     seen: set[str] = set()
-    titles: dict[str, int] = {}
+    titles: Counter[str] = Counter()
     modules: list[Module] = []
     copies = short = 0
     for done, group in enumerate(texts):
@@ -143,9 +133,9 @@ def _paragraphs(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _unused(title: str, titles: dict[str, int]) -> str:
+def _unused(title: str, titles: Counter[str]) -> str:
     """`title`, numbered if it was used before: a module and its stub share their name."""
-    titles[title] = 1 + (titles[title] if title in titles else 0)
+    titles[title] += 1
     return title if titles[title] == 1 else f"{title} ({titles[title]})"
 
 
@@ -163,10 +153,9 @@ def split_by_distribution(
     share of the text is at least `eval_fraction`; one that would bring it above twice
     that is passed over, and taken only if all the others do not suffice.
     """
-    sizes: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for module in modules:
-        size = sizes[module.distribution] if module.distribution in sizes else 0
-        sizes[module.distribution] = size + module.num_characters
+        sizes[module.distribution] += module.num_characters
     wanted = eval_fraction * sum(sizes.values())
     ranked = sorted(
         (name for name in sizes if name != STANDARD_LIBRARY),
@@ -189,7 +178,9 @@ def drop_shared(train: list[Module], held_out: list[Module]) -> tuple[list[Modul
     Only sentences of 8 words and more count. Returns the modules that are left, and the
     number of paragraphs dropped.
     """
-    known = {key for module in train for p in module.paragraphs for key in _sentence_keys(p)}
+    known: set[str] = set()
+    for paragraph in (p for module in train for p in module.paragraphs):
+        known |= _sentence_keys(paragraph)
     kept: list[Module] = []
     dropped = 0
     for module in held_out:
@@ -203,8 +194,3 @@ def drop_shared(train: list[Module], held_out: list[Module]) -> tuple[list[Modul
 def _sentence_keys(paragraph: str) -> set[str]:
     keys = (normalized(sentence) for sentence in split_sentences(paragraph, "en"))
     return {key for key in keys if key.count(" ") >= _SHARED_SENTENCE_WORDS - 1}
-
-
-def notes_of(metadata: Mapping[str, Any], split: str) -> dict[str, int]:
-    """The counts that a builder stored for a split."""
-    return {str(k): int(v) for k, v in metadata[split].items()} if split in metadata else {}

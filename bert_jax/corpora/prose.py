@@ -18,16 +18,17 @@ MIN_LETTER_SHARE = 0.78
 MIN_COMMON_SHARE = 0.2
 MAX_CODE_SHARE = 0.1
 
-_COMMON_WORDS = frozenset(
-    """a about after all also an and any are as at be because been before being both but by
-    can cannot could did do does each either else every false few first for from get given
-    had has have he her here his how however i if in into is it its just like made make many
-    may more most must need never new no none not now of off on one only or other our out
-    over same see set she should so some such than that the their them then there these they
-    this those through to true two under until up upon us use used using value very want was
-    we were what when where whether which while who will with within without would yes you
-    your""".split()
+_WORDS = (
+    "a about after all also an and any are as at be because been before being both but "
+    "by can cannot could did do does each either else every false few first for from "
+    "get given had has have he her here his how however i if in into is it its just "
+    "like made make many may more most must need never new no none not now of off on "
+    "one only or other our out over same see set she should so some such than that the "
+    "their them then there these they this those through to true two under until up "
+    "upon us use used using value very want was we were what when where whether which "
+    "while who will with within without would yes you your "
 )
+_COMMON_WORDS = frozenset(_WORDS.split())
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _RULE = re.compile(r"^\s*([=\-~^\"'`#*+.:_<>])\1{2,}\s*$")
 _DIRECTIVE = re.compile(r"^(\s*)\.\.(\s|$)")
@@ -48,7 +49,7 @@ _HEADING = re.compile(r"^\s*#{1,6}\s")
 _TABLE = re.compile(r"^\s*[|+]|\s\|\s|\S {3,}\S|\t\S+\t")
 _CODE_LINE = re.compile(
     r"^\s*(?:>>>|\.\.\.|\$ |% |@\w|import \w|from \w[\w.]* import|def \w|class \w+[(:]|"
-    r"In \[\d|Out\[\d|<\w|</|#!|return\b|[\w.\[\]\"']+ = )"
+    r"In \[\d|Out\[\d|<(?!(?:p|b|i|em|strong)>)\w|</|#!|return\b|[\w.\[\]\"']+ = )"
 )
 _INLINE = (
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), " "),
@@ -70,7 +71,9 @@ _INLINE = (
 )
 _MARKED = re.compile(r"[`*_\[|<\\]")
 _ADDRESS = re.compile(r"https?:|www\.|\S@\S+\.\w|doi:", re.IGNORECASE)
-_CODE_WORD = re.compile(r"[_=<>{}\[\]\\/|$#@^~`*+]|\w\(|\w\.\w|::|[a-z][A-Z]|^-{1,2}\w|\d[a-z]")
+_CODE_WORD = re.compile(
+    r"[_=<>{}\[\]\\/|$#@^~`*+]|\w\(|\w\.\w|::|[a-z][A-Z]|^-{1,2}\w|\d[a-z]"
+)
 _WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*")
 _SENTENCE_START = re.compile(r"[\"'“‘(]?[A-Z0-9]")
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)]*$")
@@ -139,7 +142,8 @@ def _blocks(lines: list[str]) -> Iterator[list[str]]:
             yield block
             block = []
             continue
-        if _TABLE.search(line) or _CODE_LINE.match(line) or _is_typed_name(lines, index - 1):
+        code = _CODE_LINE.match(line) or _is_typed_name(lines, index - 1)
+        if code or _TABLE.search(line):
             yield block
             block = []
             continue
@@ -216,6 +220,8 @@ def _indent_changed(lines: list[str], index: int) -> bool:
     A hanging indent (deeper by any amount after an item or a field) goes on; a line
     that comes back to the left begins something new.
     """
-    return index > 0 and bool(lines[index - 1].strip()) and _indent(lines[index]) < _indent(
-        lines[index - 1]
+    return (
+        index > 0
+        and bool(lines[index - 1].strip())
+        and _indent(lines[index]) < _indent(lines[index - 1])
     )

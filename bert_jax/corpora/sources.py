@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from bert_jax.config import DataConfig, SourceConfig
 from bert_jax.corpora import installed_docs, text_files
-from bert_jax.corpora.documents import DocumentSource
+from bert_jax.corpora.documents import DocumentSource, notes_of
 
 Progress = Callable[[str, int, int], None]
 DOCUMENT_RULE = "auto"
@@ -53,7 +54,7 @@ def open_source(
 def open_validation(
     source: SourceConfig, data: DataConfig, cache: Path, *, progress: Progress | None = None
 ) -> DocumentSource | None:
-    """The source's own validation split; None if it has none, or trains on no train split."""
+    """The source's own validation split; None if it has none or trains on another."""
     if source.name == "text_files" or source.split.split("[")[0] != "train":
         return None
     if source.name != "installed_docs":
@@ -94,8 +95,10 @@ def _builder(cls: Any, config: Any, cache: Path) -> Any:
         return cls(data_dir=str(cache), config=config, file_format="array_record")
 
 
-def _open_own(builder: Any, digest: str, source: SourceConfig, split: str) -> DocumentSource:
-    """Prepares one of our builders and opens it; TFDS renames the folder when all is written."""
+def _open_own(
+    builder: Any, digest: str, source: SourceConfig, split: str
+) -> DocumentSource:
+    """Prepares one of our builders and opens it; TFDS renames the folder at the end."""
     with _quiet():
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
@@ -107,7 +110,7 @@ def _open_own(builder: Any, digest: str, source: SourceConfig, split: str) -> Do
         split=split,
         feature="text",
         fingerprint=digest,
-        notes=installed_docs.notes_of(builder.info.metadata, base),
+        notes=notes_of(builder.info.metadata, base),
     )
 
 
@@ -128,8 +131,8 @@ def _ready_builder(name: str) -> Any:
     if not builder.is_prepared():
         raise ValueError(
             f"data.sources: {name} is not prepared under {builder.data_dir}; run "
-            f"tfds.builder({name!r}, file_format='array_record').download_and_prepare(), or set "
-            "TFDS_DATA_DIR to where it is"
+            f"tfds.builder({name!r}, file_format='array_record').download_and_prepare(), "
+            "or set TFDS_DATA_DIR to where it is"
         )
     return builder
 
@@ -138,5 +141,11 @@ def _ready_builder(name: str) -> Any:
 def _quiet() -> Iterator[None]:
     """TFDS prints banners and bars; ours stand in their place."""
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from bert_jax.corpora.installed_docs import document_info
+from bert_jax.corpora.documents import document_info
 from bert_jax.corpora.text_readers import Counts, read_documents
 
 VERSION = "1.0.0"
@@ -60,8 +60,8 @@ class TextFiles(tfds.core.GeneratorBasedBuilder):
                 yield document.id, dataclasses.asdict(document)
         if not written:
             raise ValueError(
-                f"data.sources: path={config.path!r} has no text in its {len(files)} files; "
-                "check the glob"
+                f"data.sources: path={config.path!r} has no text in its {len(files)} "
+                "files; check the glob"
             )
         self.info.metadata["train"] = dataclasses.asdict(counts)
         if config.progress is not None:
@@ -80,7 +80,8 @@ def find_files(pattern: str) -> list[tuple[str, Path]]:
     expanded = os.path.expanduser(pattern)
     if os.path.isdir(expanded):
         expanded = os.path.join(glob.escape(expanded), "**", "*")
-    paths = sorted(Path(p) for p in glob.glob(expanded, recursive=True) if os.path.isfile(p))
+    found = glob.glob(expanded, recursive=True)
+    paths = sorted(Path(path) for path in found if os.path.isfile(path))
     if not paths:
         raise ValueError(
             f"data.sources: path={pattern!r} matches no file; give a glob such as "

@@ -19,6 +19,7 @@ from typing import IO
 import zstandard
 
 from bert_jax.corpora.documents import Document
+from bert_jax.corpora.zstandard_stream import open_zstandard
 from bert_jax.text.unicode import well_formed
 
 MAX_DOCUMENT_CHARACTERS = 8_000_000
@@ -30,6 +31,7 @@ _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _DOC_TAG = re.compile(r"<doc\b[^>]*>")
 _DOC_TITLE = re.compile(r"\btitle=\"([^\"]*)\"")
 _SENTENCE_ENDS = frozenset(".!?;:…\"'”’»)]。！？।؟")
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -83,17 +85,17 @@ def read_documents(
             counts.empty_documents += 1
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
     """The file's content, decompressed as its last suffix says."""
     suffix = path.suffix.lower()
     if suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
+        return gzip.open(path, "rb")
     if suffix == ".bz2":
         return bz2.open(path, "rb")
     if suffix == ".xz":
         return lzma.open(path, "rb")
     if suffix == ".zst":
-        return zstandard.open(path, "rb")  # type: ignore[no-any-return]
+        return open_zstandard(path)
     return path.open("rb")
 
 
@@ -103,15 +105,15 @@ def _lines(path: Path, encoding_errors: str, counts: Counts) -> Iterator[str]:
     try:
         with _open(path) as stream:
             for raw in stream:
+                mark = b""
                 if offset == 0:
                     if raw.startswith(_UTF16_MARKS):
                         raise ValueError(f"{path} is UTF-16; convert it to UTF-8 first")
-                    start = len(codecs.BOM_UTF8) if raw.startswith(codecs.BOM_UTF8) else 0
-                else:
-                    start = 0
-                yield from _decode(raw[start:], path, offset + start, encoding_errors, counts)
+                    mark = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
+                line = raw.removeprefix(mark)
+                yield from _decode(line, path, offset + len(mark), encoding_errors, counts)
                 offset += len(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+    except _DAMAGE as error:
         raise ValueError(
             f"{path} cannot be decompressed after byte {offset} of its text ({error}); "
             "it is damaged or not what its suffix says"
@@ -129,8 +131,8 @@ def _decode(
     except UnicodeDecodeError as error:
         if encoding_errors == "refuse":
             raise ValueError(
-                f"{path}: byte {offset + error.start} is not UTF-8; convert the file or set "
-                "data.encoding_errors=replace"
+                f"{path}: byte {offset + error.start} is not UTF-8; convert the file or "
+                "set data.encoding_errors=replace"
             ) from None
         text = raw.decode("utf-8", "replace")
         counts.undecodable_bytes += text.count("�") - raw.count("�".encode())
@@ -182,15 +184,14 @@ def _json_lines(
             ) from None
         if not isinstance(record, dict) or feature not in record:
             raise ValueError(
-                f"{path}, line {number + 1}: no field {feature!r}; set data.sources feature "
-                "to the field that holds the text"
+                f"{path}, line {number + 1}: no field {feature!r}; set data.sources "
+                "feature to the field that holds the text"
             )
         text = record[feature]
         if text is not None and not isinstance(text, str):
             raise ValueError(f"{path}, line {number + 1}: field {feature!r} must be text")
-        title = record["title"] if "title" in record else ""
-        if not isinstance(title, str) or not title:
-            title = f"{name}#{number}"
+        has_title = isinstance(record.get("title"), str) and record["title"].strip()
+        title = record["title"] if has_title else f"{name}#{number}"
         text = well_formed((text or "").replace("\0", ""))
         yield Document(f"{name}#{number}", well_formed(title), text)
 
@@ -209,14 +210,17 @@ def _whole_file(lines: Iterable[str], name: str, split_lines: bool) -> Iterator[
     """The file as one document, or as several if it is too long to hold in memory."""
     part: list[str] = []
     number = length = 0
+    joint = "\n\n" if split_lines else "\n"
     for line in lines:
-        part.append(line)
+        if not line.strip() and (split_lines or not part or not part[-1]):
+            continue
+        part.append(line if line.strip() else "")
         length += len(line) + 1
         if length >= MAX_DOCUMENT_CHARACTERS:
-            yield Document(f"{name}#{number}", name, ("\n\n" if split_lines else "\n").join(part))
+            yield Document(f"{name}#{number}", name, joint.join(part))
             part, length, number = [], 0, number + 1
     if part or number == 0:
-        yield Document(f"{name}#{number}", name, ("\n\n" if split_lines else "\n").join(part))
+        yield Document(f"{name}#{number}", name, joint.join(part))
 
 
 def _one_sentence_a_line(lines: list[str]) -> bool:

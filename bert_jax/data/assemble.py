@@ -57,8 +57,8 @@ def assemble(
     _check_splits(splits, dropped)
     work, shards = directory / "work", directory / "shards"
     for name in ("sentence_offsets", "document_offsets"):
-        for split, folder in (("train", work), ("eval", work)):
-            parts = [array_path(folder / f"{split}-{i:05d}", name) for i in range(num_ranges)]
+        for split in splits:
+            parts = [array_path(work / f"{split}-{i:05d}", name) for i in range(num_ranges)]
             merge_offsets(array_path(shards / split, name), parts)
     paths = [*shards.glob("*.npy"), *(directory / "tokenizer").iterdir()]
     manifest = Manifest(
@@ -97,7 +97,9 @@ def _scan(
         finder.add_held_out(*read_shard(directory / "work" / f"held_out-{index:05d}"))
     counts_V = np.zeros(vocab_size, np.int64)
     for index in range(len(reports)):
-        tokens = open_array(array_path(directory / "shards" / f"train-{index:05d}", "tokens"))
+        tokens = open_array(
+            array_path(directory / "shards" / f"train-{index:05d}", "tokens")
+        )
         mask = tokens.dtype.type(word_start_bit(tokens.dtype) - 1)
         for start in range(0, len(tokens), _COUNT_CHUNK):
             ids = tokens[start : start + _COUNT_CHUNK] & mask

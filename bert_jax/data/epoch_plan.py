@@ -14,6 +14,7 @@ more leaves out a random few; one that has fewer serves a random few twice.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -116,10 +117,16 @@ class EpochPlans:
 
     def _load_or_make(self, epoch: int) -> EpochPlan:
         path = self._path(epoch)
-        if not path.exists():
-            self._make(epoch)
-        pairs = np.asarray(np.memmap(path / "pairs.bin", PAIR, mode="r"))
-        return EpochPlan(pairs, np.asarray(open_array(path / "order.npy")))
+        while True:
+            if not path.exists():
+                self._make(epoch)
+            try:
+                pairs = np.memmap(path / "pairs.bin", PAIR, mode="r")
+                order = open_array(path / "order.npy")
+            except FileNotFoundError:
+                # Another run of these data, some epochs ahead, has just cleared it.
+                continue
+            return EpochPlan(np.asarray(pairs), np.asarray(order))
 
     def _make(self, epoch: int) -> int:
         """Makes the plan of an epoch on disk; returns the number of its pairs."""
@@ -149,7 +156,7 @@ class EpochPlans:
         bounds = [*firsts.tolist(), num_documents]
         count = 0
         with open(path, "wb") as file:
-            for block, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            for block, (first, last) in enumerate(itertools.pairwise(bounds)):
                 if first == last:
                     continue
                 pairs = plan_pairs(

@@ -80,8 +80,8 @@ def load_manifest(directory: Path) -> Manifest:
         raise ValueError(f"{path} must be a manifest and is not one; {remedy}")
     if values["format_version"] != FORMAT_VERSION:
         raise ValueError(
-            f"{path}: format_version={values['format_version']!r} must be {FORMAT_VERSION}; "
-            f"another version of bert_jax wrote it: {remedy}"
+            f"{path}: format_version={values['format_version']!r} must be "
+            f"{FORMAT_VERSION}; another version of bert_jax wrote it: {remedy}"
         )
     fields = {field.name for field in dataclasses.fields(Manifest)}
     if set(values) != fields:

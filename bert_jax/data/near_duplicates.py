@@ -1,9 +1,10 @@
 """Held-out documents that also stand, nearly so, in the training text.
 
 A document is seen as the set of its shingles, all stretches of eight tokens. Where more
-than a fifth of the shingles of a held-out document stand somewhere in the training text,
-it is a near-duplicate: unrelated texts share a few in a hundred. Only the shingles of the
-held-out side are kept in memory, a sample of them when it is large.
+than half of the shingles of a held-out document stand somewhere in the training text, it
+is a near-duplicate; unrelated texts share a few in a hundred. Only the shingles of the
+held-out side are kept in memory, a sample of them when it is large. A long document that
+has one copied passage among much of its own is not found.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 SHINGLE_TOKENS = 8
-MAX_SHARE = 0.2
+MAX_SHARE = 0.5
 MAX_SHINGLES = 1 << 22
 _TABLE_BITS = 26
 _CHUNK_TOKENS = 1 << 20
@@ -54,7 +55,7 @@ class DuplicateFinder:
     def add_held_out(
         self, tokens: np.ndarray, sentence_offsets: np.ndarray, document_offsets: np.ndarray
     ) -> None:
-        """Takes the sampled shingles of one held-out shard; of each document at least one."""
+        """Takes shingles of one held-out shard, of each document at least one."""
         bounds = np.asarray(sentence_offsets)[np.asarray(document_offsets)]
         for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             hashes = np.unique(shingle_hashes(tokens[start:stop]))

@@ -48,6 +48,9 @@ def prepare(
 ) -> Manifest:
     """Prepares the data of `config` in `directory`, or finds them there.
 
+    What was prepared once stays as it is: text files that changed since, or packages that
+    were installed since, are not looked at again.
+
     Args:
         config: `data` and `tokenizer` are read.
         directory: made if need be; must be empty, or hold these data, whole or begun.
@@ -63,12 +66,14 @@ def prepare(
     """
     settings = data_settings(config)
     directory.mkdir(parents=True, exist_ok=True)
-    with _lock(directory):
-        if (directory / FILE_NAME).exists():
-            manifest = check_manifest(directory)
-            _check_same(directory, manifest.settings, settings)
-            return manifest
-        return _prepare(config, directory, settings, report, num_processes)
+    # Looked at before locking too: what is done may lie where nothing can be written.
+    if not (directory / FILE_NAME).exists():
+        with _lock(directory):
+            if not (directory / FILE_NAME).exists():
+                return _prepare(config, directory, settings, report, num_processes)
+    manifest = check_manifest(directory)
+    _check_same(directory, manifest.settings, settings)
+    return manifest
 
 
 def data_directory(config: Config) -> Path:
@@ -143,9 +148,8 @@ def _open_sources(
     holdouts: list[Holdout] = []
     validations: list[DocumentSource] = []
     for number, source_config in enumerate(config.data.sources):
-        report("read corpus", number, len(config.data.sources))
-        source = open_source(source_config, config.data, cache)
-        validation = open_validation(source_config, config.data, cache)
+        source = open_source(source_config, config.data, cache, progress=report)
+        validation = open_validation(source_config, config.data, cache, progress=report)
         if not len(source):
             raise ValueError(
                 f"data.sources[{number}] ({source.name}) must hold documents and is empty"
@@ -156,7 +160,6 @@ def _open_sources(
         else:
             holdouts.append(NOTHING)
             validations.append(validation)
-    report("read corpus", len(config.data.sources), len(config.data.sources))
     return sources + validations, holdouts + [EVERYTHING] * len(validations)
 
 
@@ -165,16 +168,22 @@ def _begin(directory: Path, settings: dict[str, Any], fingerprints: list[str]) -
     path = directory / "begun.json"
     begun = {"settings": settings, "fingerprints": fingerprints}
     if not path.exists():
-        others = [item.name for item in directory.iterdir() if not item.name.startswith(".")]
+        others = [
+            item.name for item in directory.iterdir() if not item.name.startswith(".")
+        ]
         if others:
             raise ValueError(
-                f"data.directory={directory} must be empty or hold prepared data, and holds "
-                f"{others[0]}; choose another"
+                f"data.directory={directory} must be empty or hold prepared data, and "
+                f"holds {others[0]}; choose another"
             )
     else:
         # Compared as read back, since JSON knows no tuples.
         found = json.loads(path.read_text())
         if found == json.loads(json.dumps(begun)):
+            # What a killed process was writing; the lock says that no other is at it.
+            for name in ("shards", "work"):
+                for draft in (directory / name).glob(".*.tmp"):
+                    draft.unlink()
             return
         _check_same(directory, found["settings"], settings)
         for name in _OURS:
@@ -214,7 +223,9 @@ def _make_tokenizer(
                 strip_accents=config.tokenizer.strip_accents,
             )
         else:
-            tokenizer = train_tokenizer(config.tokenizer, _training_texts(sources, holdouts))
+            tokenizer = train_tokenizer(
+                config.tokenizer, _training_texts(sources, holdouts)
+            )
         draft = directory / "work" / "tokenizer"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)

@@ -7,6 +7,7 @@ A range that is done has its report beside it, and is not done again.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -68,7 +69,7 @@ def plan_ranges(sources: Sequence[DocumentSource]) -> list[Range]:
     for number, source in enumerate(sources):
         pieces = max(1, min(len(source), round(source.num_bytes / size)))
         edges = [i * len(source) // pieces for i in range(pieces + 1)]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             ranges.append(Range(len(ranges), number, start, stop))
     return ranges
 

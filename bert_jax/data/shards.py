@@ -153,7 +153,11 @@ class ShardSet:
         return self._dtype
 
     def gather(
-        self, starts: np.ndarray, lengths: np.ndarray, columns: np.ndarray, out_BL: np.ndarray
+        self,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+        columns: np.ndarray,
+        out_BL: np.ndarray,
     ) -> None:
         """Copies one stretch of stored tokens into each row of `out_BL`.
 

@@ -142,7 +142,9 @@ class BatchStream:
         )
         return iter(dataset.to_iter_dataset(options))
 
-    def _examples(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _examples(
+        self, first: int, count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Epochs, example ids and pairs of `count` examples of the run from `first` on."""
         num_examples = self._plans.num_examples
         places = np.arange(first, first + count)

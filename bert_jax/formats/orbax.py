@@ -35,7 +35,9 @@ class CheckpointStore:
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
+                max_to_keep=keep,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=True,
             ),
             item_names=("params", "optimizer", "meta"),
         )
@@ -67,9 +69,9 @@ class CheckpointStore:
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params),  # type: ignore[call-arg]
-                optimizer=ocp.args.StandardSave(_flat(optimizer)),  # type: ignore[call-arg]
-                meta=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **meta}),  # type: ignore[call-arg]
+                params=ocp.args.StandardSave(params),
+                optimizer=ocp.args.StandardSave(_flat(optimizer)),
+                meta=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **meta}),
             ),
             force=True,
         )
@@ -89,8 +91,8 @@ class CheckpointStore:
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(params),  # type: ignore[call-arg]
-                optimizer=ocp.args.StandardRestore(_flat(optimizer)),  # type: ignore[call-arg]
+                params=ocp.args.StandardRestore(params),
+                optimizer=ocp.args.StandardRestore(_flat(optimizer)),
             ),
         )
         return restored["params"], _unflat(restored["optimizer"], optimizer)
@@ -101,7 +103,7 @@ class CheckpointStore:
         Raises:
             ValueError: it is of an unknown format.
         """
-        args = ocp.args.Composite(meta=ocp.args.JsonRestore())  # type: ignore[call-arg]
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
         meta: dict[str, Any] = self._manager.restore(step, args=args)["meta"]
         if meta["format_version"] != FORMAT_VERSION:
             raise ValueError(
@@ -127,8 +129,10 @@ def load_params(directory: Path) -> tuple[int, Any, dict[str, Any]]:
     with ocp.PyTreeCheckpointer() as reader:
         path = directory.absolute() / str(step) / "params"
         structure = reader.metadata(path).item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure)
-        params = reader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))  # type: ignore[call-arg]
+        as_numpy = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure
+        )
+        params = reader.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     return step, params, meta
 
 
@@ -136,10 +140,13 @@ def _flat(tree: Any) -> dict[str, Any]:
     """path → array, so that the file does not depend on the classes of the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in leaves
     }
 
 
 def _unflat(flat: dict[str, Any], like: Any) -> Any:
     """The inverse of `_flat` for a tree of known structure."""
-    return jax.tree.unflatten(jax.tree.structure(like), [flat[path] for path in _flat(like)])
+    return jax.tree.unflatten(
+        jax.tree.structure(like), [flat[path] for path in _flat(like)]
+    )

@@ -39,7 +39,7 @@ class Attention(Protocol):
 def attention_probabilities(
     query_BLHK: jax.Array, key_BLHK: jax.Array, mask_BQT: jax.Array
 ) -> jax.Array:
-    """softmax(QKᵀ/√K) in float32, float32[B, H, Q, T]; a row that may see nothing is even."""
+    """softmax(QKᵀ/√K), float32[B, H, Q, T]; even in a row that may see nothing."""
     scores_BHQT = jnp.einsum(
         "bqhk,bthk->bhqt", query_BLHK, key_BLHK, preferred_element_type=jnp.float32
     )
@@ -82,7 +82,12 @@ class SelfAttention(nnx.Module):
             config.hidden_size, (3, *heads), kernel_init=init, dtype=dtype, rngs=rngs
         )
         self.output = nnx.LinearGeneral(
-            heads, config.hidden_size, axis=(-2, -1), kernel_init=init, dtype=dtype, rngs=rngs
+            heads,
+            config.hidden_size,
+            axis=(-2, -1),
+            kernel_init=init,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.dropout_rate = config.attention_probs_dropout_prob
         self.attention = attention

@@ -10,6 +10,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import ArrayLike
 
 from bert_jax.config import BertConfig
 from bert_jax.model.attention import Attention, plain_attention
@@ -93,10 +94,10 @@ class BertModel(nnx.Module):
 
     def __call__(
         self,
-        input_ids: jax.Array,
-        attention_mask: jax.Array | None = None,
-        token_type_ids: jax.Array | None = None,
-        position_ids: jax.Array | None = None,
+        input_ids: ArrayLike,
+        attention_mask: ArrayLike | None = None,
+        token_type_ids: ArrayLike | None = None,
+        position_ids: ArrayLike | None = None,
         *,
         dropout_seeds: jax.Array | None = None,
         output_hidden_states: bool = False,
@@ -165,7 +166,7 @@ class MaskedLanguageModelHead(nnx.Module):
         self.vocab_size = config.vocab_size
 
     def __call__(self, hidden_BPD: jax.Array, word: nnx.Embed) -> jax.Array:
-        """float[B, P, D] → float32[B, P, vocab_size]; the padding of the table is cut off."""
+        """float[B, P, D] → float32[B, P, vocab_size]; the table's padding is cut off."""
         hidden_BPD = self.norm(ACTIVATIONS[self.activation](self.transform(hidden_BPD)))
         logits_BPV = jnp.einsum(
             "bpd,vd->bpv",
@@ -206,10 +207,10 @@ class BertForPreTraining(nnx.Module):
 
     def __call__(
         self,
-        input_ids: jax.Array,
-        attention_mask: jax.Array | None = None,
-        token_type_ids: jax.Array | None = None,
-        position_ids: jax.Array | None = None,
+        input_ids: ArrayLike,
+        attention_mask: ArrayLike | None = None,
+        token_type_ids: ArrayLike | None = None,
+        position_ids: ArrayLike | None = None,
         *,
         masked_positions: jax.Array | None = None,
         dropout_seeds: jax.Array | None = None,
@@ -234,7 +235,9 @@ class BertForPreTraining(nnx.Module):
         )
         scored_BPD = encoded.last_hidden_state
         if masked_positions is not None:
-            scored_BPD = jnp.take_along_axis(scored_BPD, masked_positions[..., None], axis=1)
+            scored_BPD = jnp.take_along_axis(
+                scored_BPD, masked_positions[..., None], axis=1
+            )
         return BertForPreTrainingOutput(
             prediction_logits=self.masked_lm(scored_BPD, self.bert.embeddings.word),
             seq_relationship_logits=self.next_sentence(encoded.pooler_output).astype(

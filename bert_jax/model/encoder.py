@@ -28,7 +28,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def make_layer_norm(config: BertConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def make_layer_norm(
+    config: BertConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs
+) -> nnx.LayerNorm:
     """LayerNorm with BERT's epsilon; statistics in float32 and in two passes."""
     return nnx.LayerNorm(
         config.hidden_size,
@@ -173,7 +175,10 @@ class Encoder(nnx.Module):
                 dropout_seeds_B=seeds_B,
                 with_probabilities=with_probabilities,
             )
-            return hidden_BLD, (hidden_BLD if with_hidden_states else None, probabilities_BHQT)
+            return hidden_BLD, (
+                hidden_BLD if with_hidden_states else None,
+                probabilities_BHQT,
+            )
 
         hidden_BLD, (hidden_NBLD, probabilities_NBHQT) = jax.lax.scan(
             run_layer,

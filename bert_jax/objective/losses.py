@@ -5,11 +5,19 @@ Shapes: … any leading dims, N classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 # A quantity on its way to a mean: its sum, and the weight to divide it by.
 SumAndWeight = tuple[jax.Array, jax.Array]
+
+# A loss: (model, batch, key) → losses that are minimised together, and other metrics,
+# all as (sum, weight). `key` is None where nothing is to be dropped.
+Terms = dict[str, SumAndWeight]
+LossFn = Callable[[Any, Any, jax.Array | None], tuple[Terms, Terms]]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> SumAndWeight:

@@ -55,7 +55,10 @@ class Masking:
 
 
 def mask_tokens(
-    input_ids_BL: jax.Array, attention_mask_BL: jax.Array, seeds_B: jax.Array, masking: Masking
+    input_ids_BL: jax.Array,
+    attention_mask_BL: jax.Array,
+    seeds_B: jax.Array,
+    masking: Masking,
 ) -> MaskedTokens:
     """Chooses tokens to predict: 80 % become [MASK], 10 % a random word, 10 % stay.
 
@@ -72,7 +75,9 @@ def mask_tokens(
         input_ids_BL, jnp.asarray(masking.special_ids)
     )
     num_tokens_B = attention_mask_BL.sum(axis=-1)
-    num_wanted_B = jnp.maximum(1, jnp.round(num_tokens_B * masking.mask_rate)).astype(jnp.int32)
+    num_wanted_B = jnp.maximum(1, jnp.round(num_tokens_B * masking.mask_rate)).astype(
+        jnp.int32
+    )
     num_chosen_B = jnp.minimum(num_wanted_B, maskable_BL.sum(axis=-1))
 
     bits_BL = row_bits(fold(seeds_B, _CHOICE_SITE), input_ids_BL.shape[1:])
@@ -85,8 +90,12 @@ def mask_tokens(
     action_BP = row_bits(fold(seeds_B, _ACTION_SITE), positions_BP.shape[1:])
     word_BP = row_bits(fold(seeds_B, _WORD_SITE), positions_BP.shape[1:])
     random_ids_BP = (word_BP % jnp.uint32(masking.vocab_size)).astype(labels_BP.dtype)
-    new_ids_BP = jnp.where(action_BP < jnp.uint32(round(0.9 * 2**32)), random_ids_BP, labels_BP)
-    new_ids_BP = jnp.where(action_BP < jnp.uint32(round(0.8 * 2**32)), masking.mask_id, new_ids_BP)
+    new_ids_BP = jnp.where(
+        action_BP < jnp.uint32(round(0.9 * 2**32)), random_ids_BP, labels_BP
+    )
+    new_ids_BP = jnp.where(
+        action_BP < jnp.uint32(round(0.8 * 2**32)), masking.mask_id, new_ids_BP
+    )
     new_ids_BP = jnp.where(is_chosen_BP, new_ids_BP, labels_BP)
     return MaskedTokens(
         input_ids=jnp.put_along_axis(

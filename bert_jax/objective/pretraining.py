@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.objective.losses import SumAndWeight, accuracy, cross_entropy
+from bert_jax.objective.losses import LossFn, Terms, accuracy, cross_entropy
 from bert_jax.objective.masking import Masking, mask_tokens
 from bert_jax.random_bits import fold
-
-# A loss: (model, batch, key) → losses that are minimised together, and other metrics,
-# all as (sum, weight). `key` is None where nothing is to be dropped.
-Terms = dict[str, SumAndWeight]
-LossFn = Callable[[Any, Any, jax.Array | None], tuple[Terms, Terms]]
 
 
 def make_pretraining_loss(masking: Masking, *, seed: int) -> LossFn:

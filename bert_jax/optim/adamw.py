@@ -44,7 +44,7 @@ def scale_by_bert_adam(
         scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + epsilon), mu, nu)
         return scaled, BertAdamState(mu=mu, nu=nu)
 
-    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+    return optax.GradientTransformation(init, update)
 
 
 def make_schedule(config: OptimConfig, num_steps: int) -> optax.Schedule:

@@ -29,8 +29,8 @@ def decay_mask(params: Any, rules: tuple[tuple[str, bool], ...] = DECAY_RULES) -
         matches = [decay for pattern, decay in rules if re.fullmatch(pattern, name)]
         if len(matches) != 1:
             raise ValueError(
-                f"parameter {name} matches {len(matches)} weight-decay rules; it must match "
-                "exactly one"
+                f"parameter {name} matches {len(matches)} weight-decay rules; it must "
+                "match exactly one"
             )
         return matches[0]
 

@@ -25,7 +25,9 @@ def mesh_shape(config: MeshConfig, num_devices: int) -> tuple[int, int, int, int
     if -1 in sizes and num_devices % asked == 0:
         sizes[sizes.index(-1)] = num_devices // asked
     if math.prod(sizes) != num_devices:
-        named = ", ".join(f"mesh.{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
+        named = ", ".join(
+            f"mesh.{axis}={size}" for axis, size in zip(AXES, sizes, strict=True)
+        )
         raise ValueError(
             f"{named} must multiply to the number of devices, {num_devices}; "
             "set mesh.data=-1 and let the others divide it"

@@ -59,7 +59,9 @@ def tree_shardings(tree: Any, mesh: Mesh, rules: Rules = SHARDING_RULES) -> Any:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         matches = [rule for rule in rules if re.search(rf"(^|/)({rule[0]})$", name)]
         if len(matches) != 1:
-            raise ValueError(f"{name} matches {len(matches)} sharding rules; it must match one")
+            raise ValueError(
+                f"{name} matches {len(matches)} sharding rules; it must match one"
+            )
         pattern, axes = matches[0]
         unused.discard(pattern)
         _check_fits(name, leaf.shape, axes, mesh)
@@ -79,6 +81,6 @@ def _check_fits(
     for size, axis in zip(shape, axes, strict=True):
         if axis is not None and size % mesh.shape[axis]:
             raise ValueError(
-                f"mesh.{axis}={mesh.shape[axis]} must divide a dim of size {size} of {name}; "
-                f"choose a mesh.{axis} that does"
+                f"mesh.{axis}={mesh.shape[axis]} must divide a dim of size {size} of "
+                f"{name}; choose a mesh.{axis} that does"
             )

@@ -54,7 +54,8 @@ def fill_mask(
     for text, ids in zip(texts, rows, strict=True):
         if len(ids) > limit:
             raise ValueError(
-                f"{text[:40]!r}… has {len(ids)} tokens; it must have at most {limit}; shorten it"
+                f"{text[:40]!r}… has {len(ids)} tokens; it must have at most {limit}; "
+                "shorten it"
             )
     length = max(len(ids) for ids in rows)
     input_ids_BL = np.full((len(rows), length), tokenizer.pad_id, np.int32)
@@ -85,7 +86,8 @@ def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
     ids = tokenizer.encode(text)
     if tokenizer.mask_id not in ids:
         raise ValueError(
-            f"{text[:60]!r} must have a [MASK]; for example 'Paris is the [MASK] of France.'"
+            f"{text[:60]!r} must have a [MASK]; for example 'Paris is the [MASK] of "
+            "France.'"
         )
     return [tokenizer.cls_id, *ids, tokenizer.sep_id]
 

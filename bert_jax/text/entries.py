@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ CONFIG_FILE = "tokenizer_config.json"
 class Entries:
     """What both kinds share: the list of entries, their ids, the control tokens."""
 
-    kind: ClassVar[str]
+    kind: str
 
     def __init__(self, tokens: Sequence[str], lowercase: bool, strip_accents: bool):
         self.tokens = tuple(tokens)

@@ -49,7 +49,7 @@ class Tokenizer(Protocol):
     sep_id: int
     mask_id: int
     special_ids: tuple[int, ...]
-    word_starts_V: np.ndarray
+    word_starts_V: np.ndarray  # noqa: N815
     lowercase: bool
     strip_accents: bool
     sha256: str
@@ -119,7 +119,8 @@ def _load_own(path: Path, settings: dict[str, Any]) -> Tokenizer:
     if settings["kind"] == "sentencepiece":
         return SentencePieceTokenizer(_read_bytes(path / "spiece.model"), **folding)
     raise ValueError(
-        f"{path / CONFIG_FILE}: kind={settings['kind']!r} must be wordpiece or sentencepiece"
+        f"{path / CONFIG_FILE}: kind={settings['kind']!r} must be wordpiece or "
+        "sentencepiece"
     )
 
 
@@ -141,8 +142,8 @@ def _load_foreign(
         return _from_vocab_txt(path / "vocab.txt", lowercase, strip_accents)
     if found is None:
         raise ValueError(
-            f"tokenizer.path={path} must hold vocab.txt, tokenizer.json or spiece.model with "
-            f"{CONFIG_FILE}; it holds none of them"
+            f"tokenizer.path={path} must hold vocab.txt, tokenizer.json, or spiece.model "
+            f"with {CONFIG_FILE}; it holds none of them"
         )
     model = found.get("model")
     if not isinstance(model, dict) or model.get("type") != "WordPiece":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import sentencepiece
 import tokenizers
@@ -13,14 +15,20 @@ from tokenizers import models, pre_tokenizers, trainers
 from bert_jax.config import TokenizerConfig
 from bert_jax.text.entries import CONTROL_TOKENS
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.text.unigram import SentencePieceTokenizer, fold
 from bert_jax.text.unicode import well_formed
-from bert_jax.text.wordpiece import WordPieceTokenizer, bert_normalizer
+from bert_jax.text.unigram import SentencePieceTokenizer, fold
+from bert_jax.text.wordpiece import (
+    MAX_WORD_CHARACTERS,
+    WordPieceTokenizer,
+    bert_normalizer,
+)
 
 SAMPLE_BYTES = 200_000_000
 ALPHABET_COVERAGE = 0.9995
 _CHUNK_CHARACTERS = 65_536
 _LINE_BYTES = 4096
+# Longer than WordPiece encodes: such words become [UNK]. Chinese has no spaces.
+_UNENCODABLE_WORD = re.compile(rf"[^\W\u3400-\u9fff]{{{MAX_WORD_CHARACTERS + 1},}}")
 _THREADS = 16
 
 
@@ -107,6 +115,7 @@ def _train_wordpiece(config: TokenizerConfig, sample: list[str]) -> Tokenizer:
     backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.normalizer = bert_normalizer(config.lowercase, config.strip_accents)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    sample = [_UNENCODABLE_WORD.sub(" ", chunk) for chunk in sample]
     alphabet = _alphabet(backend, sample, (config.vocab_size - len(CONTROL_TOKENS)) // 2)
     inside = [f"##{c}" for c in alphabet if _continues_words(backend, c)]
     trainer = trainers.WordPieceTrainer(
@@ -184,7 +193,7 @@ def _train_sentencepiece(config: TokenizerConfig, sample: list[str]) -> Tokenize
     )
 
 
-def _control_pieces() -> dict[str, object]:
+def _control_pieces() -> dict[str, Any]:
     """SentencePiece's names for our control tokens, ids 0 to 4."""
     pad, unk, cls, sep, mask = CONTROL_TOKENS
     return {

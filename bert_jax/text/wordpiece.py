@@ -17,6 +17,8 @@ from bert_jax.text.entries import CONTROL_TOKENS, Entries, flatten_ids
 from bert_jax.text.unicode import well_formed
 
 MAX_WORD_CHARACTERS = 100
+# As `clean_up_tokenization` of Transformers has them, in its order.
+_SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
 class WordPieceTokenizer(Entries):
@@ -35,6 +37,7 @@ class WordPieceTokenizer(Entries):
     ):
         """A tokenizer over entries `tokens`, in the order of their ids."""
         super().__init__(tokens, lowercase, strip_accents)
+        self._check_case()
         self._backend = self._build()
         self._plain = self._build()
         self._plain.encode_special_tokens = True
@@ -46,6 +49,16 @@ class WordPieceTokenizer(Entries):
     def __reduce__(self) -> tuple[Any, ...]:
         return _wordpiece, (self.tokens, self.lowercase, self.strip_accents)
 
+    def _check_case(self) -> None:
+        """Refuses a vocabulary with capitals when all text is to be lowercased."""
+        words = [t for t in self.tokens if not (t.startswith("[") and t.endswith("]"))]
+        capitals = sum(word != word.lower() for word in words)
+        if self.lowercase and 20 * capitals > len(words):
+            raise ValueError(
+                f"tokenizer.lowercase=True must be False for this vocabulary: {capitals} "
+                f"of its {len(words)} entries have capitals and could never be used"
+            )
+
     def _build(self) -> tokenizers.Tokenizer:
         model = models.WordPiece(
             self._ids, unk_token="[UNK]", max_input_chars_per_word=MAX_WORD_CHARACTERS
@@ -53,7 +66,7 @@ class WordPieceTokenizer(Entries):
         backend = tokenizers.Tokenizer(model)
         backend.normalizer = bert_normalizer(self.lowercase, self.strip_accents)
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        backend.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+        backend.decoder = decoders.WordPiece(prefix="##", cleanup=False)
         backend.post_processor = processors.TemplateProcessing(
             single="[CLS]:0 $A:0 [SEP]:0",
             pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
@@ -74,10 +87,13 @@ class WordPieceTokenizer(Entries):
         return list(encoding.ids)
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """Text of `ids`, spaces before punctuation removed."""
+        """Text of `ids`, without the spaces that tokenizing put around punctuation."""
         for index in ids:
             self.id_to_token(int(index))
-        return self._backend.decode([int(i) for i in ids], skip_special_tokens=skip_special)
+        text = self._backend.decode([int(i) for i in ids], skip_special_tokens=skip_special)
+        for spaced in _SPACED:
+            text = text.replace(spaced, spaced.strip())
+        return text
 
     def save(self, directory: Path) -> None:
         """Writes vocab.txt, tokenizer.json (as Hugging Face has it) and our settings."""

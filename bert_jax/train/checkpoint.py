@@ -35,7 +35,9 @@ class Checkpoints:
         tokenizer_sha256: str,
         data_sha256: str,
     ):
-        self._store = CheckpointStore(workdir / CHECKPOINTS, keep=config.train.keep_checkpoints)
+        self._store = CheckpointStore(
+            workdir / CHECKPOINTS, keep=config.train.keep_checkpoints
+        )
         self._meta = {
             "config": config.to_dict(),
             "vocab_size": vocab_size,
@@ -65,8 +67,8 @@ class Checkpoints:
         ):
             if meta[key] != self._meta[key]:
                 raise ValueError(
-                    f"checkpoint {step} has {key}={meta[key][:12]}…; it must be that of this "
-                    f"run, {str(self._meta[key])[:12]}…; {remedy}"
+                    f"checkpoint {step} has {key}={meta[key][:12]}…; it must be that of "
+                    f"this run, {str(self._meta[key])[:12]}…; {remedy}"
                 )
         params, opt_state = self._store.restore(step, abstract.params, abstract.opt_state)
         return TrainState(_scalar_like(abstract.step, step), params, opt_state)

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from bert_jax.model.bert import BertForPreTrainingOutput
-from bert_jax.objective.pretraining import LossFn, Terms
+from bert_jax.objective.losses import LossFn, Terms
 from bert_jax.parallel.placement import place_batch
 from bert_jax.train.step import make_eval_step
 
@@ -37,24 +37,22 @@ def make_evaluate(
 
 
 def unigram_metrics(
-    loss_fn: LossFn, counts_V: np.ndarray, batches: Iterable[Any], mesh: Mesh
+    loss_fn: LossFn, log_probs_V: np.ndarray, batches: Iterable[Any], mesh: Mesh
 ) -> dict[str, float]:
     """The same terms on the same targets for a model that predicts training frequencies.
 
     Args:
         loss_fn: the loss that the real model is evaluated with.
-        counts_V: int[V], how often each id stands in the training text; an id that never
-            does counts as once.
+        log_probs_V: float32[V], log frequency of each id in the training text.
         batches: the held-out batches.
         mesh: where to compute.
     """
-    counts_V = np.maximum(counts_V, 1)
-    log_probs_V = jnp.asarray(np.log(counts_V / counts_V.sum()), jnp.float32)
-
 
     @jax.jit
     def terms(log_probs_V: jax.Array, batch: Any) -> Terms:
-        def model(input_ids_BL: jax.Array, *_: Any, masked_positions: Any, **__: Any) -> Any:
+        def model(
+            input_ids_BL: jax.Array, *_: Any, masked_positions: Any, **__: Any
+        ) -> Any:
             return BertForPreTrainingOutput(
                 prediction_logits=jnp.broadcast_to(
                     log_probs_V, (*masked_positions.shape, log_probs_V.size)

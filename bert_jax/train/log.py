@@ -58,7 +58,9 @@ class RunLog:
         self._progress.step(row["step"], self._num_steps, row)
         self.status("training")
 
-    def eval_row(self, step: int, metrics: dict[str, float], *, split: str = "eval") -> None:
+    def eval_row(
+        self, step: int, metrics: dict[str, float], *, split: str = "eval"
+    ) -> None:
         """Held-out metrics of the model after `step` updates."""
         self._append({"step": step, "split": split, **metrics})
         named = "  ".join(

@@ -54,7 +54,9 @@ class NonFiniteLossError(RuntimeError):
     """The loss or the gradient became NaN or infinite."""
 
 
-def train(job: Job, config: TrainConfig, checkpoints: Checkpoints, log: RunLog) -> TrainState:
+def train(
+    job: Job, config: TrainConfig, checkpoints: Checkpoints, log: RunLog
+) -> TrainState:
     """Trains until `config.num_steps`, from the newest checkpoint if there is one.
 
     Raises:
@@ -141,7 +143,9 @@ class _Meter:
         return rates
 
 
-def _read(unread: _Unread, job: Job, config: TrainConfig, meter: _Meter, log: RunLog) -> None:
+def _read(
+    unread: _Unread, job: Job, config: TrainConfig, meter: _Meter, log: RunLog
+) -> None:
     """Fetches the metrics of a step, checks them, and logs them when it is their turn.
 
     Raises:
@@ -152,9 +156,9 @@ def _read(unread: _Unread, job: Job, config: TrainConfig, meter: _Meter, log: Ru
     step, done = unread.step, unread.step + 1
     if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])):
         raise NonFiniteLossError(
-            f"step {done}: loss={metrics['loss']}, grad_norm={metrics['grad_norm']} on batch "
-            f"{job.batch_hash(step)}; lower optim.learning_rate or raise optim.warmup_steps "
-            "(the last checkpoint is sound)"
+            f"step {done}: loss={metrics['loss']}, grad_norm={metrics['grad_norm']} on "
+            f"batch {job.batch_hash(step)}; lower optim.learning_rate or raise "
+            "optim.warmup_steps (the last checkpoint is sound)"
         )
     if done == 1 or done % config.log_every_steps == 0 or done == config.num_steps:
         log.train_row(

@@ -33,9 +33,14 @@ from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints
 from bert_jax.train.evaluation import MASK_RATE, MASK_SEED, make_evaluate, unigram_metrics
 from bert_jax.train.log import RunLog
 from bert_jax.train.loop import Job, train
-from bert_jax.train.state import abstract_state, init_sharded, make_init
+from bert_jax.train.state import TrainState, abstract_state, init_sharded, make_init
 from bert_jax.train.step import jit_train_step, make_train_step
-from bert_jax.train.workdir import TOKENIZER, load_config_of, open_workdir, set_data_directory
+from bert_jax.train.workdir import (
+    TOKENIZER,
+    load_config_of,
+    open_workdir,
+    set_data_directory,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +78,9 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
     check_batch(mesh, config.train.global_batch_size)
     config = open_workdir(workdir, config)
     with RunLog(workdir, config.train.num_steps, progress) as log:
-        log.line(f"{jax.device_count()} x {jax.devices()[0].device_kind}, mesh {dict(mesh.shape)}")
+        log.line(
+            f"{mesh.size} x {mesh.devices.flat[0].device_kind}, mesh {dict(mesh.shape)}"
+        )
         log.status("preparing")
         config, manifest = _prepared(config, workdir, progress)
         tokenizer = load_tokenizer(workdir / TOKENIZER)
@@ -163,7 +170,7 @@ class _Setup:
         )
         return Job(
             abstract=abstract,
-            init=lambda: init_sharded(init_state, abstract, train.seed),
+            init=lambda: self._initial(init_sharded(init_state, abstract, train.seed)),
             train_step=jit_train_step(train_step, abstract, self._mesh),
             batches=stream.iterate,
             place=lambda batch: place_batch(batch, self._mesh),
@@ -177,8 +184,28 @@ class _Setup:
 
     def unigram_metrics(self) -> dict[str, float]:
         """Metrics of word frequencies alone, on the targets that the model is asked for."""
-        counts_V = np.load(self._data / "unigram_counts.npy")
-        return unigram_metrics(self._eval_loss, counts_V, self._eval_batches(), self._mesh)
+        return unigram_metrics(
+            self._eval_loss, self._log_frequencies, self._eval_batches(), self._mesh
+        )
+
+    @property
+    def _log_frequencies(self) -> np.ndarray:
+        """float32[V], log p of each id in the training text; an absent id counts once."""
+        counts_V = np.maximum(np.load(self._data / "unigram_counts.npy"), 1)
+        return np.log(counts_V / counts_V.sum()).astype(np.float32)
+
+    def _initial(self, state: TrainState) -> TrainState:
+        """A state of step 0 with the bias of words that the objective asks for."""
+        if not self._config.objective.unigram_bias:
+            return state
+        bias = state.params["masked_lm"]["bias"]
+        log_V = self._log_frequencies
+        start = np.pad(log_V - log_V.mean(), (0, bias.size - log_V.size))
+        masked_lm = {
+            **state.params["masked_lm"],
+            "bias": jax.device_put(start, bias.sharding),
+        }
+        return state._replace(params={**state.params, "masked_lm": masked_lm})
 
     @property
     def _dtype(self) -> jnp.dtype:
@@ -186,7 +213,9 @@ class _Setup:
 
     def _make_model(self, rngs: nnx.Rngs) -> BertForPreTraining:
         unroll = self._mesh.devices.flat[0].platform == "cpu"
-        return BertForPreTraining(self._bert_config, dtype=self._dtype, rngs=rngs, unroll=unroll)
+        return BertForPreTraining(
+            self._bert_config, dtype=self._dtype, rngs=rngs, unroll=unroll
+        )
 
     def _masking(self, mask_rate: float, max_predictions: int) -> Masking:
         return Masking(

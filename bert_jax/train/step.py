@@ -14,8 +14,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from bert_jax.objective.losses import mean
-from bert_jax.objective.pretraining import LossFn, Terms
+from bert_jax.objective.losses import LossFn, Terms, mean
 from bert_jax.parallel.placement import batch_sharding
 from bert_jax.train.state import TrainState
 

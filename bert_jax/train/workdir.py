@@ -34,7 +34,9 @@ def load_config_of(workdir: Path) -> Config:
     """
     path = workdir / CONFIG_FILE
     if not path.is_file():
-        raise ValueError(f"workdir={workdir} must be the folder of a run ({path} is missing)")
+        raise ValueError(
+            f"workdir={workdir} must be the folder of a run ({path} is missing)"
+        )
     return Config.from_json(path.read_text(encoding="utf-8"))
 
 

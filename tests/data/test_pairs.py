@@ -172,7 +172,11 @@ def transcription(**broken: object) -> object:
     def draw(seed: int) -> Counter:
         rng = random.Random(10_000 + seed)
         return features(
-            [p for i in range(len(documents)) for p in walk_2018(documents, i, rng, **broken)]
+            [
+                p
+                for i in range(len(documents))
+                for p in walk_2018(documents, i, rng, **broken)
+            ]
         )
 
     return draw

@@ -1,0 +1,126 @@
+"""Epoch plans: new pairs every epoch, the same number, the same again."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from bert_jax.config import DataConfig
+from bert_jax.data import epoch_plan
+from bert_jax.data.epoch_plan import EpochPlans
+from bert_jax.data.shards import ShardSet
+
+DATA = DataConfig(sequence_length=32)
+
+
+@pytest.fixture
+def directory(prepared, documents):
+    return prepared(documents, documents[:20])
+
+
+def open_plans(directory, split="train", data=DATA):
+    return EpochPlans(directory, split, ShardSet(directory, split, 2), data)
+
+
+def test_every_epoch_serves_as_many_examples_once_each(directory):
+    plans = open_plans(directory)
+    sizes = set()
+    for epoch in range(8):
+        plan = plans[epoch]
+        sizes.add(len(plan.pairs))
+        assert len(plan.order) == plans.num_examples
+        assert len(np.unique(plan.order)) == plans.num_examples
+        assert plan.order.max() < len(plan.pairs)
+    # The recipe gave more for some epochs and fewer for others: both were made to fit.
+    assert len(sizes) > 2
+
+
+def test_missing_examples_are_filled_with_pairs_of_the_same_epoch(directory):
+    plans = open_plans(directory)
+    own = epoch_plan.Draws
+    for epoch in range(1, 30):
+        plan = plans[epoch]
+        draws = own("plan", "train", DATA.seed, "pairs", epoch, 0)
+        shards = ShardSet(directory, "train", 2)
+        given = epoch_plan.plan_pairs(
+            shards.sentence_offsets,
+            shards.document_offsets,
+            0,
+            len(shards.document_offsets) - 1,
+            sequence_length=32,
+            short_sequence_rate=DATA.short_sequence_rate,
+            draws=draws,
+        )
+        assert np.array_equal(plan.pairs[: len(given)], given)
+        if len(given) < plans.num_examples:
+            assert len(plan.pairs) == plans.num_examples
+            assert set(plan.pairs[len(given) :].tolist()) <= set(given.tolist())
+            return
+    pytest.fail("no epoch had fewer pairs than epoch 0")
+
+
+def test_every_epoch_has_other_pairs_in_another_order(directory):
+    plans = open_plans(directory)
+    first, second = (set(plans[epoch].pairs.tolist()) for epoch in (0, 1))
+    assert len(first & second) < 0.5 * len(first)
+    assert not np.array_equal(plans[0].order, plans[1].order)
+
+
+def test_a_lost_plan_is_made_again_the_same(directory):
+    plans = open_plans(directory)
+    expected = [(plans[e].pairs.tobytes(), plans[e].order.tobytes()) for e in (0, 5)]
+    shutil.rmtree(directory / "plans")
+    # The later epoch first: nothing depends on what was made before.
+    again = open_plans(directory)
+    found = [(again[e].pairs.tobytes(), again[e].order.tobytes()) for e in (5, 0)]
+    assert found == expected[::-1]
+
+
+def test_seed_length_and_rate_each_give_another_plan(directory):
+    base = open_plans(directory)[0].pairs.tobytes()
+    for change in ({"seed": 1}, {"sequence_length": 40}, {"short_sequence_rate": 0.5}):
+        data = DataConfig(**{"sequence_length": 32, **change})
+        assert open_plans(directory, data=data)[0].pairs.tobytes() != base
+
+
+def test_held_out_pairs_do_not_depend_on_the_seed(directory):
+    plans = [
+        open_plans(directory, "eval", DataConfig(sequence_length=32, seed=seed))[0]
+        for seed in (0, 1)
+    ]
+    assert plans[0].pairs.tobytes() == plans[1].pairs.tobytes()
+    assert plans[0].order.tobytes() == plans[1].order.tobytes()
+
+
+def test_blocks_cover_all_documents_once(directory, monkeypatch):
+    monkeypatch.setattr(epoch_plan, "SENTENCES_PER_BLOCK", 50)
+    monkeypatch.setattr(epoch_plan, "RECIPE_VERSION", "small blocks")
+    plans = open_plans(directory)
+    shards = ShardSet(directory, "train", 2)
+    bounds = shards.sentence_offsets[shards.document_offsets]
+    a_start = plans[0].pairs["a_start"]
+    assert np.all(np.diff(a_start) > 0)
+    covered = np.unique(np.searchsorted(bounds, a_start, side="right") - 1)
+    assert np.array_equal(covered, np.arange(len(bounds) - 1))
+
+
+def test_a_plan_made_ahead_is_the_same(directory):
+    expected = open_plans(directory)[1].pairs.tobytes()
+    shutil.rmtree(directory / "plans")
+    plans = open_plans(directory)
+    plans.make_ahead(1)
+    assert plans[1].pairs.tobytes() == expected
+
+
+def test_old_plans_are_cleared_and_no_drafts_are_left(directory):
+    plans = open_plans(directory)
+    for epoch in range(6):
+        assert len(plans[epoch].order)
+    (recipe,) = (directory / "plans").iterdir()
+    assert sorted(path.name for path in recipe.iterdir()) == [
+        "epoch-00004",
+        "epoch-00005",
+        "num_examples.json",
+    ]

@@ -1,0 +1,233 @@
+"""The stream: batch k is what it is, whoever asks, whenever, on however many hosts."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bert_jax.batch import PretrainingBatch
+from bert_jax.config import DataConfig
+from bert_jax.data.stream import BatchStream
+
+DATA = DataConfig(sequence_length=32)
+ROWS = 16
+
+
+@pytest.fixture
+def directory(prepared, documents):
+    return prepared(documents, documents[:20])
+
+
+@pytest.fixture
+def open_stream(directory, tokenizer):
+    def open_it(**changes) -> BatchStream:
+        arguments = {
+            "split": "train",
+            "data": DATA,
+            "global_batch_size": ROWS,
+            "tokenizer": tokenizer,
+            **changes,
+        }
+        return BatchStream(directory, **arguments)
+
+    return open_it
+
+
+def same(one: PretrainingBatch, other: PretrainingBatch) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_rows_are_cls_a_sep_b_sep_of_the_text(open_stream, documents):
+    stream = open_stream()
+    text = [t for d in documents for s in d for t in s]
+    joined = " ".join(map(str, ["", *text, ""]))
+    for step in range(20):
+        batch = stream.batch_at(step)
+        for ids, types, mask in zip(*batch[:3], strict=True):
+            size = int(mask.sum())
+            assert mask.tolist() == [1] * size + [0] * (32 - size)
+            assert ids[size:].tolist() == [0] * (32 - size)
+            assert ids[0] == 2 and ids[size - 1] == 3
+            (middle,) = np.flatnonzero(ids[: size - 1] == 3)
+            a, b = ids[1:middle], ids[middle + 1 : size - 1]
+            assert len(a) and len(b)
+            assert types.tolist() == [0] * (middle + 1) + [1] * (len(b) + 1) + [0] * (
+                32 - size
+            )
+            for stretch in (a, b):
+                assert f" {' '.join(map(str, stretch))} " in joined
+
+
+def test_dtypes_are_those_of_the_contract(open_stream):
+    batch = open_stream().batch_at(0)
+    names = {name: value.dtype.name for name, value in batch._asdict().items()}
+    assert names == {
+        "input_ids": "int32",
+        "token_type_ids": "int32",
+        "attention_mask": "int32",
+        "next_sentence_labels": "int32",
+        "example_ids": "uint32",
+        "epochs": "uint32",
+    }
+
+
+def test_an_epoch_serves_every_example_once_and_both_labels(open_stream):
+    stream = open_stream()
+    steps = -(-stream.examples_per_epoch // ROWS)
+    batches = [stream.batch_at(step) for step in range(steps)]
+    seen = np.concatenate([b.example_ids[b.epochs == 0] for b in batches])
+    assert len(seen) == len(np.unique(seen)) == stream.examples_per_epoch
+    labels = np.concatenate([b.next_sentence_labels for b in batches])
+    assert 0.45 < labels.mean() < 0.75
+
+
+def test_batch_k_is_the_kth_of_iterating_from_0(open_stream):
+    in_order = list(open_stream().iterate(0, 60))
+    assert len(in_order) == 60
+    fresh = open_stream()
+    for step in (59, 3, 41, 0):
+        assert same(fresh.batch_at(step), in_order[step])
+    for step, batch in zip(range(37, 60), open_stream().iterate(37, 60), strict=True):
+        assert same(batch, in_order[step])
+    # Negative control: neighbours differ, so being equal says something.
+    assert not same(in_order[3], in_order[4])
+
+
+def test_another_seed_is_another_stream(open_stream):
+    other = DataConfig(sequence_length=32, seed=1)
+    assert not same(open_stream().batch_at(0), open_stream(data=other).batch_at(0))
+
+
+@pytest.mark.parametrize("host_count", [1, 2, 4, 8])
+def test_hosts_see_the_same_global_batch_in_the_same_order(open_stream, host_count):
+    whole = open_stream()
+    hosts = [open_stream(host_index=i, host_count=host_count) for i in range(host_count)]
+    for step in (0, 7, 200):
+        expected = whole.batch_at(step)
+        slices = [host.batch_at(step) for host in hosts]
+        joined = PretrainingBatch(*map(np.concatenate, zip(*slices, strict=True)))
+        assert same(joined, expected)
+        assert {host.batch_hash(step) for host in hosts} == {whole.batch_hash(step)}
+        if host_count > 1:
+            # Negative control: another order of hosts is another batch.
+            wrong = PretrainingBatch(*map(np.concatenate, zip(*slices[::-1], strict=True)))
+            assert not same(wrong, expected)
+
+
+def test_batch_hash_tells_batches_apart(open_stream):
+    stream = open_stream()
+    hashes = [stream.batch_hash(step) for step in range(100)]
+    assert all(len(value) == 16 and int(value, 16) >= 0 for value in hashes)
+    assert len(set(hashes)) == 100
+    assert hashes == [open_stream().batch_hash(step) for step in range(100)]
+
+
+def test_a_batch_may_span_epochs(open_stream):
+    stream = open_stream()
+    last = stream.examples_per_epoch // ROWS
+    batch = stream.batch_at(last)
+    kept = stream.examples_per_epoch % ROWS
+    assert batch.epochs.tolist() == [0] * kept + [1] * (ROWS - kept)
+
+
+def test_a_batch_larger_than_the_corpus_takes_several_epochs(prepared, tokenizer):
+    documents = [[[5, 6, 7], [8, 9]], [[10, 11, 12], [13], [14]]]
+    stream = BatchStream(
+        prepared(documents, documents, "tiny"),
+        split="train",
+        data=DATA,
+        global_batch_size=64,
+        tokenizer=tokenizer,
+    )
+    assert stream.examples_per_epoch < 10
+    batch = stream.batch_at(3)
+    assert len(np.unique(batch.epochs)) > 5
+    assert same(batch, next(stream.iterate(3, 4)))
+
+
+def test_held_out_batches_stay_in_one_epoch_and_begin_again(open_stream):
+    stream = open_stream(split="eval")
+    steps = -(-3 * stream.examples_per_epoch // ROWS)
+    batches = [stream.batch_at(step) for step in range(steps)]
+    assert all(not batch.epochs.any() for batch in batches)
+    ids = np.concatenate([batch.example_ids for batch in batches])
+    n = stream.examples_per_epoch
+    assert np.array_equal(ids[:n], ids[n : 2 * n])
+
+
+def test_prefetching_changes_nothing(open_stream):
+    for prefetch in (0, 1, 16):
+        batches = list(open_stream().iterate(5, 25, prefetch=prefetch))
+        for step, batch in zip(range(5, 25), batches, strict=True):
+            assert same(batch, open_stream().batch_at(step))
+
+
+def test_hosts_must_divide_the_batch(open_stream):
+    with pytest.raises(ValueError, match=r"global_batch_size=16 must be a multiple .* 3"):
+        open_stream(host_count=3)
+
+
+def test_another_tokenizer_is_refused(open_stream):
+    other = SimpleNamespace(sha256="0" * 64, cls_id=2, sep_id=3, pad_id=0)
+    with pytest.raises(ValueError, match="must be prepared with this tokenizer"):
+        open_stream(tokenizer=other)
+
+
+def test_a_damaged_directory_is_refused(open_stream, directory):
+    (directory / "shards" / "train-00001.tokens.npy").unlink()
+    with pytest.raises(ValueError, match="must exist"):
+        open_stream()
+
+
+def test_batches_need_no_jax_and_nothing_needs_tensorflow(directory, run_python):
+    code = f"""
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import bert_jax.data.prepare
+from bert_jax.config import DataConfig
+from bert_jax.data.stream import BatchStream
+tokenizer = SimpleNamespace(sha256="f" * 64, cls_id=2, sep_id=3, pad_id=0)
+stream = BatchStream(Path({str(directory)!r}), split="train", global_batch_size=4,
+                     data=DataConfig(sequence_length=32), tokenizer=tokenizer)
+stream.batch_at(0)
+print("jax" in sys.modules)
+next(stream.iterate(0, 1))
+print("jax" in sys.modules, "tensorflow" in sys.modules)
+"""
+    result = run_python("-c", code)
+    assert result.stdout.split() == ["False", "True", "False"], result.stderr
+
+
+def test_throughput_is_many_times_that_of_a_step(prepared, tokenizer, capsys):
+    """Prints the rate; asserts only that it is not slow by an order of magnitude."""
+    rng = np.random.default_rng(0)
+    documents = [
+        [rng.integers(5, 500, 20).tolist() for _ in range(25)] for _ in range(1000)
+    ]
+    stream = BatchStream(
+        prepared(documents, documents[:10], "large"),
+        split="train",
+        data=DataConfig(sequence_length=128),
+        global_batch_size=32,
+        tokenizer=tokenizer,
+    )
+    stream.batch_at(0)
+    start = time.process_time()
+    for step in range(200):
+        stream.batch_at(step)
+    rate = 200 * 32 * 128 / (time.process_time() - start)
+    with capsys.disabled():
+        print(f"\nstream: {rate / 1e6:.1f} million tokens/s on one core")
+    assert rate > 500_000
+
+
+def test_num_examples_is_written_once(open_stream, directory):
+    stream = open_stream()
+    (path,) = Path(directory).glob("plans/*/num_examples.json")
+    assert json.loads(path.read_text()) == stream.examples_per_epoch

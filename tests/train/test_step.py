@@ -1,0 +1,298 @@
+"""One update: generic over the loss, deterministic, the same on every mesh.
+
+Imports only JAX, Flax, Optax, NumPy and what stands on them, so that it also runs
+where nothing else is installed.
+
+Shapes: B batch, L length.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from bert_jax.batch import PretrainingBatch
+from bert_jax.config import BertConfig, MeshConfig, OptimConfig
+from bert_jax.model.bert import BertForPreTraining
+from bert_jax.objective.masking import Masking
+from bert_jax.objective.pretraining import LossFn, Terms, make_pretraining_loss
+from bert_jax.optim.adamw import make_optimizer
+from bert_jax.parallel.mesh import make_mesh
+from bert_jax.parallel.placement import place_batch
+from bert_jax.parallel.rules import SHARDING_RULES, Rules
+from bert_jax.train.state import TrainState, abstract_state, init_sharded, make_init
+from bert_jax.train.step import jit_train_step, make_eval_step, make_train_step
+
+# Something else than BERT, from the first line to the last.
+
+LINE = np.array([2.0, -1.0, 0.5, 3.0], np.float32)
+LINE_RULES: Rules = ((r"line/kernel", ("fsdp", None)), (r"line/bias", (None,)))
+
+
+class Line(nnx.Module):
+    """y = x · w + b."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.line = nnx.Linear(4, 1, rngs=rngs)
+
+    def __call__(self, x_BD: jax.Array) -> jax.Array:
+        return self.line(x_BD)[:, 0]
+
+
+class Points(NamedTuple):
+    """float32[B, 4] and float32[B]."""
+
+    x: Any
+    y: Any
+
+
+def points(seed: int, rows: int = 16) -> Points:
+    """Points of a known line."""
+    x = np.random.default_rng(seed).normal(size=(rows, 4)).astype(np.float32)
+    return Points(x, x @ LINE + 0.25)
+
+
+def line_loss(
+    model: Any, batch: Points, key: jax.Array | None
+) -> tuple[Terms, Terms]:
+    """Squared error, and a second loss of another weight, to see that both count."""
+    error_B = model(batch.x) - batch.y
+    rows = jnp.float32(error_B.shape[0])
+    size = jnp.sum(jnp.square(model.line.kernel[...]))
+    noise = jnp.zeros(()) if key is None else jax.random.uniform(key)
+    return (
+        {"square": (jnp.sum(error_B**2), rows), "size": (1e-6 * size, jnp.float32(2.0))},
+        {"error": (jnp.sum(jnp.abs(error_B)), rows), "noise": (noise, jnp.ones(()))},
+    )
+
+
+class Trained(NamedTuple):
+    """What it takes to train something for a few steps."""
+
+    abstract: TrainState
+    state: TrainState
+    step: Any
+    place: Callable[[Any], Any]
+
+
+def set_up(
+    make_model: Callable[[nnx.Rngs], nnx.Module],
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    rules: Rules,
+    mesh_shape: tuple[int, int, int] = (1, 1, 1),
+    *,
+    seed: int = 0,
+) -> Trained:
+    """A state born on a mesh of the first devices, and its jitted step."""
+    data, fsdp, tensor = mesh_shape
+    mesh = make_mesh(
+        MeshConfig(data=data, fsdp=fsdp, tensor=tensor),
+        jax.devices()[: data * fsdp * tensor],
+    )
+    init_state = make_init(make_model, optimizer)
+    abstract = abstract_state(init_state, mesh, rules)
+    graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
+    step = make_train_step(loss_fn, optimizer, graphdef, seed=seed)
+    return Trained(
+        abstract,
+        init_sharded(init_state, abstract, 0),
+        jit_train_step(step, abstract, mesh),
+        lambda batch: place_batch(batch, mesh),
+    )
+
+
+def run(trained: Trained, batches: list[Any]) -> tuple[TrainState, list[dict[str, float]]]:
+    """The state after a step on each batch, and the metrics of each."""
+    state, rows = trained.state, []
+    for batch in batches:
+        state, metrics = trained.step(state, trained.place(batch))
+        rows.append({name: float(value) for name, value in metrics.items()})
+    return state, rows
+
+
+def set_up_line(mesh_shape: tuple[int, int, int] = (1, 1, 1), *, seed: int = 0) -> Trained:
+    return set_up(Line, line_loss, optax.sgd(0.1), LINE_RULES, mesh_shape, seed=seed)
+
+
+@pytest.mark.parametrize("mesh_shape", [(1, 1, 1), (2, 4, 1)])
+def test_a_regression_trains_through_the_same_function(
+    mesh_shape: tuple[int, int, int],
+) -> None:
+    state, rows = run(set_up_line(mesh_shape), [points(k) for k in range(60)])
+    assert rows[0]["square_loss"] > 1.0
+    assert rows[-1]["square_loss"] < 1e-4
+    np.testing.assert_allclose(state.params["line"]["kernel"][:, 0], LINE, atol=0.01)
+    assert int(state.step) == 60
+
+
+def test_metrics_are_the_terms_as_means() -> None:
+    trained = set_up_line()
+    kernel = np.asarray(trained.state.params["line"]["kernel"])[:, 0]  # before donation
+    batch = points(0)
+    error_B = batch.x @ kernel - batch.y
+    _, (row,) = run(trained, [batch])
+    assert set(row) == {
+        "loss",
+        "square_loss",
+        "size_loss",
+        "error",
+        "noise",
+        "grad_norm",
+    }
+    square, size = np.mean(error_B**2), 1e-6 * np.sum(kernel**2) / 2
+    np.testing.assert_allclose(row["square_loss"], square, rtol=1e-5)
+    np.testing.assert_allclose(row["size_loss"], size, rtol=1e-5)
+    np.testing.assert_allclose(row["loss"], square + size, rtol=1e-5)
+    np.testing.assert_allclose(row["error"], np.mean(np.abs(error_B)), rtol=1e-5)
+    gradient = np.append(2 * error_B @ batch.x / 16 + 1e-6 * kernel, 2 * error_B.mean())
+    np.testing.assert_allclose(row["grad_norm"], np.linalg.norm(gradient), rtol=1e-5)
+
+
+def test_the_key_is_that_of_the_seed_and_the_step() -> None:
+    for seed in (0, 7):
+        _, rows = run(set_up_line(seed=seed), [points(0)] * 3)
+        for step, row in enumerate(rows):
+            key = jax.random.fold_in(jax.random.key(seed), step)
+            assert row["noise"] == float(jax.random.uniform(key))
+
+
+def test_the_state_is_donated() -> None:
+    trained = set_up_line()
+    before = jax.tree.leaves(trained.state)
+    state, _ = trained.step(trained.state, trained.place(points(0)))
+    assert all(leaf.is_deleted() for leaf in before)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+
+
+def test_evaluation_has_no_key_and_keeps_sums() -> None:
+    trained = set_up_line()
+    graphdef = nnx.graphdef(nnx.eval_shape(lambda: Line(nnx.Rngs(0))))
+    terms = jax.jit(make_eval_step(line_loss, graphdef))(trained.state.params, points(0))
+    assert set(terms) == {"square_loss", "size_loss", "error", "noise"}
+    assert float(terms["square_loss"][1]) == 16.0
+    assert float(terms["noise"][0]) == 0.0
+
+
+# BERT on several meshes.
+
+BERT = BertConfig(
+    vocab_size=250,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=64,
+    max_position_embeddings=32,
+)
+ROWS, LENGTH, STEPS = 8, 32, 12
+# Losses are sums in float32 whose order the mesh decides; 12 Adam steps make of the
+# last bit (6e-8) what is measured to be below 2e-6.
+RTOL = 1e-5
+MESHES = [(8, 1, 1), (1, 8, 1), (2, 2, 2)]
+
+
+def bert_batch(step: int) -> PretrainingBatch:
+    """Random rows of very unequal lengths: their means differ from the whole's."""
+    rng = np.random.default_rng(step)
+    lengths_B = rng.integers(6, LENGTH + 1, ROWS)
+    inside_BL = np.arange(LENGTH) < lengths_B[:, None]
+    ids_BL = np.where(inside_BL, rng.integers(5, BERT.vocab_size, (ROWS, LENGTH)), 0)
+    ids_BL[:, 0] = 2
+    return PretrainingBatch(
+        input_ids=ids_BL.astype(np.int32),
+        token_type_ids=(inside_BL & (np.arange(LENGTH) > 3)).astype(np.int32),
+        attention_mask=inside_BL.astype(np.int32),
+        next_sentence_labels=rng.integers(0, 2, ROWS).astype(np.int32),
+        example_ids=rng.permutation(ROWS).astype(np.uint32) + ROWS * step,
+        epochs=np.zeros(ROWS, np.uint32),
+    )
+
+
+def bert_loss(seed: int = 0) -> LossFn:
+    masking = Masking(
+        mask_rate=0.15,
+        max_predictions=5,
+        mask_id=4,
+        special_ids=(0, 1, 2, 3, 4),
+        vocab_size=BERT.vocab_size,
+    )
+    return make_pretraining_loss(masking, seed=seed)
+
+
+def set_up_bert(
+    mesh_shape: tuple[int, int, int], loss_fn: LossFn | None = None, *, seed: int = 0
+) -> Trained:
+    return set_up(
+        lambda rngs: BertForPreTraining(BERT, rngs=rngs, unroll=False),
+        bert_loss() if loss_fn is None else loss_fn,
+        make_optimizer(OptimConfig(learning_rate=1e-3, warmup_steps=2), 100),
+        SHARDING_RULES,
+        mesh_shape,
+        seed=seed,
+    )
+
+
+def bert_losses(trained: Trained, steps: int = STEPS) -> np.ndarray:
+    _, rows = run(trained, [bert_batch(k) for k in range(steps)])
+    names = ("loss", "mlm_loss", "nsp_loss", "grad_norm")
+    return np.array([[row[name] for name in names] for row in rows])
+
+
+@functools.cache
+def losses_on_one_device() -> np.ndarray:
+    return bert_losses(set_up_bert((1, 1, 1)))
+
+
+def test_losses_fall_on_one_batch() -> None:
+    _, rows = run(set_up_bert((1, 1, 1)), [bert_batch(0)] * 40)
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+
+
+def test_the_same_start_gives_the_same_bits() -> None:
+    again = bert_losses(set_up_bert((1, 1, 1)))
+    np.testing.assert_array_equal(again, losses_on_one_device())
+
+
+@pytest.mark.parametrize("mesh_shape", MESHES)
+def test_every_mesh_gives_the_same_losses(mesh_shape: tuple[int, int, int]) -> None:
+    losses = bert_losses(set_up_bert(mesh_shape))
+    np.testing.assert_allclose(losses, losses_on_one_device(), rtol=RTOL)
+
+
+def per_device_means(loss_fn: LossFn, num_devices: int) -> LossFn:
+    """The common mistake: each device takes its own mean, then the means are averaged."""
+
+    def mistaken(
+        model: Any, batch: Any, key: jax.Array | None
+    ) -> tuple[Terms, Terms]:
+        parts = jax.tree.map(lambda x: x.reshape(num_devices, -1, *x.shape[1:]), batch)
+        losses, others = jax.vmap(lambda part: loss_fn(model, part, key))(parts)
+        mean_of_means = {
+            name: (jnp.sum(total / weight), jnp.float32(num_devices))
+            for name, (total, weight) in losses.items()
+        }
+        return mean_of_means, {k: (s.sum(), w.sum()) for k, (s, w) in others.items()}
+
+    return mistaken
+
+
+@pytest.mark.parametrize("mistake", ["none", "mean of means", "masks", "dropout"])
+def test_what_depends_on_the_number_of_devices_is_seen(mistake: str) -> None:
+    """The negative control of the test above: each mistake moves losses beyond RTOL."""
+    trained = {
+        "none": lambda: set_up_bert((1, 1, 1), per_device_means(bert_loss(), 1)),
+        "mean of means": lambda: set_up_bert((1, 1, 1), per_device_means(bert_loss(), 8)),
+        "masks": lambda: set_up_bert((1, 1, 1), bert_loss(seed=8)),
+        "dropout": lambda: set_up_bert((1, 1, 1), seed=8),
+    }[mistake]()
+    losses, expected = bert_losses(trained, 3), losses_on_one_device()[:3]
+    worst = np.max(np.abs(losses / expected - 1.0))
+    assert worst < RTOL if mistake == "none" else worst > 100 * RTOL
