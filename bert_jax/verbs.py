@@ -76,6 +76,7 @@ def _tell_outcome(workdir: pathlib.Path, outcome: Outcome) -> None:
     print(f"\nThe model is in {workdir}. On held-out text:")
     for name, metrics in (
         ("this model", outcome.metrics),
+        ("untrained", outcome.untrained),
         ("word frequencies", outcome.unigram),
     ):
         shown = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items())

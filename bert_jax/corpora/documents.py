@@ -134,17 +134,6 @@ def _decode(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def document_info(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetInfo:
-    """Features of a dataset of documents, kept in the order they are generated in."""
-    text = tfds.features.Text()
-    return tfds.core.DatasetInfo(
-        builder=builder,
-        features=tfds.features.FeaturesDict({"id": text, "title": text, "text": text}),
-        metadata=tfds.core.MetadataDict(),
-        disable_shuffling=True,
-    )
-
-
 def notes_of(metadata: Mapping[str, Any], split: str) -> dict[str, int]:
     """The counts that a builder stored for a split."""
     return {str(k): int(v) for k, v in metadata[split].items()} if split in metadata else {}

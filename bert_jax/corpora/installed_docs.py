@@ -11,11 +11,11 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow_datasets as tfds
 
+from bert_jax.corpora.document_builder import DocumentBuilder
 from bert_jax.corpora.documentation import (
     STANDARD_LIBRARY,
     distribution_texts,
@@ -23,7 +23,7 @@ from bert_jax.corpora.documentation import (
     installed_versions,
     standard_library_texts,
 )
-from bert_jax.corpora.documents import document_info
+from bert_jax.corpora.documents import Document
 from bert_jax.corpora.prose import prose_paragraphs
 from bert_jax.text.sentences import split_sentences
 
@@ -55,31 +55,25 @@ class InstalledDocsConfig(tfds.core.BuilderConfig):
     progress: Callable[[str, int, int], None] | None = None
 
 
-class InstalledDocs(tfds.core.GeneratorBasedBuilder):
+class InstalledDocs(DocumentBuilder):
     """Documentation texts, split into train and validation by distribution."""
 
     VERSION = tfds.core.Version(VERSION)
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return document_info(self)
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Any]]]:
-        """Everything is gathered here, as copies can be anywhere."""
+    def split_documents(self) -> Mapping[str, Iterator[Document]]:
+        """Everything is gathered before anything is written: copies can be anywhere."""
         config = self.builder_config
         modules, notes = collect_modules(config.progress)
         train, held_out = split_by_distribution(modules, config.eval_fraction)
         held_out, notes["shared_with_training"] = drop_shared(train, held_out)
         self.info.metadata["train"] = notes
-        return {
-            "train": self._generate_examples(train),
-            "validation": self._generate_examples(held_out),
-        }
+        return {"train": _documents(train), "validation": _documents(held_out)}
 
-    def _generate_examples(self, modules: list[Module]) -> Iterator[tuple[str, Any]]:
-        for module in modules:
-            key = f"{module.distribution}/{module.title}"
-            text = "\n\n".join(module.paragraphs)
-            yield key, {"id": key, "title": module.title, "text": text}
+
+def _documents(modules: list[Module]) -> Iterator[Document]:
+    for module in modules:
+        identity = f"{module.distribution}/{module.title}"
+        yield Document(identity, module.title, "\n\n".join(module.paragraphs))
 
 
 def fingerprint(eval_fraction: float) -> str:

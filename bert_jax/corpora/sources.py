@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from bert_jax.config import DataConfig, SourceConfig
 from bert_jax.corpora import installed_docs, text_files
+from bert_jax.corpora.document_builder import prepare
 from bert_jax.corpora.documents import DocumentSource, notes_of
 
 Progress = Callable[[str, int, int], None]
@@ -100,17 +101,16 @@ def _open_own(
 ) -> DocumentSource:
     """Prepares one of our builders and opens it; TFDS renames the folder at the end."""
     with _quiet():
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
+        prepare(builder)
     base = split.split("[")[0]
+    stored = tfds.builder_from_directory(str(builder.data_path))
     return DocumentSource(
         Path(builder.data_path),
         name=source.name,
         split=split,
         feature="text",
         fingerprint=digest,
-        notes=notes_of(builder.info.metadata, base),
+        notes=notes_of(stored.info.metadata, base),
     )
 
 

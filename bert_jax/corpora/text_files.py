@@ -6,13 +6,13 @@ import dataclasses
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets as tfds
 
-from bert_jax.corpora.documents import document_info
+from bert_jax.corpora.document_builder import DocumentBuilder
+from bert_jax.corpora.documents import Document
 from bert_jax.corpora.text_readers import Counts, read_documents
 
 VERSION = "1.0.0"
@@ -29,18 +29,16 @@ class TextFilesConfig(tfds.core.BuilderConfig):
     progress: Callable[[str, int, int], None] | None = None
 
 
-class TextFiles(tfds.core.GeneratorBasedBuilder):
+class TextFiles(DocumentBuilder):
     """Documents of .txt, .jsonl and wikiextractor files, plain or compressed; one split."""
 
     VERSION = tfds.core.Version(VERSION)
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return document_info(self)
+    def split_documents(self) -> Mapping[str, Iterator[Document]]:
+        """The one split, train."""
+        return {"train": self._read_files()}
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Any]]]:
-        return {"train": self._generate_examples()}
-
-    def _generate_examples(self) -> Iterator[tuple[str, Any]]:
+    def _read_files(self) -> Iterator[Document]:
         """One file after the other; counts are stored when all are read."""
         config = self.builder_config
         files = find_files(config.path)
@@ -57,7 +55,7 @@ class TextFiles(tfds.core.GeneratorBasedBuilder):
                 counts=counts,
             ):
                 written += 1
-                yield document.id, dataclasses.asdict(document)
+                yield document
         if not written:
             raise ValueError(
                 f"data.sources: path={config.path!r} has no text in its {len(files)} "

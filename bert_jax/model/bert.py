@@ -14,7 +14,14 @@ from jax.typing import ArrayLike
 
 from bert_jax.config import BertConfig
 from bert_jax.model.attention import Attention, plain_attention
-from bert_jax.model.encoder import ACTIVATIONS, Embeddings, Encoder, make_layer_norm
+from bert_jax.model.encoder import (
+    ACTIVATIONS,
+    Constrain,
+    Embeddings,
+    Encoder,
+    make_layer_norm,
+    unconstrained,
+)
 
 
 @flax.struct.dataclass
@@ -64,6 +71,9 @@ class BertModel(nnx.Module):
         attention: the attention to use; plain XLA by default.
         unroll: whether to unroll the loop over layers, faster on a CPU and slower to
             compile; by default on CPUs only.
+        constrain: applied to float[B, …] after the embeddings, after each layer and
+            before the heads; for training over a mesh, where it says that each device
+            keeps its own rows.
 
     Source: Devlin et al. 2018; google-research/bert, modeling.py:BertModel.
     """
@@ -76,14 +86,21 @@ class BertModel(nnx.Module):
         rngs: nnx.Rngs,
         attention: Attention = plain_attention,
         unroll: bool | None = None,
+        constrain: Constrain = unconstrained,
     ):
         if unroll is None:
             unroll = jax.default_backend() == "cpu"
         self.config = config
         self.embeddings = Embeddings(config, dtype=dtype, rngs=rngs)
         self.encoder = Encoder(
-            config, dtype=dtype, rngs=rngs, attention=attention, unroll=unroll
+            config,
+            dtype=dtype,
+            rngs=rngs,
+            attention=attention,
+            unroll=unroll,
+            constrain=constrain,
         )
+        self.constrain = constrain
         self.pooler = nnx.Linear(
             config.hidden_size,
             config.hidden_size,
@@ -128,11 +145,13 @@ class BertModel(nnx.Module):
         types_BL = jnp.zeros_like(ids_BL) if token_type_ids is None else token_type_ids
         if position_ids is None:
             position_ids = jnp.broadcast_to(jnp.arange(length), ids_BL.shape)
-        embedded_BLD = self.embeddings(
-            ids_BL,
-            jnp.asarray(types_BL),
-            jnp.asarray(position_ids),
-            dropout_seeds_B=dropout_seeds,
+        embedded_BLD = self.constrain(
+            self.embeddings(
+                ids_BL,
+                jnp.asarray(types_BL),
+                jnp.asarray(position_ids),
+                dropout_seeds_B=dropout_seeds,
+            )
         )
         hidden_BLD, hidden_NBLD, attentions_NBHQT = self.encoder(
             embedded_BLD,
@@ -143,7 +162,7 @@ class BertModel(nnx.Module):
         )
         return BertModelOutput(
             last_hidden_state=hidden_BLD,
-            pooler_output=jnp.tanh(self.pooler(hidden_BLD[:, 0])),
+            pooler_output=self.constrain(jnp.tanh(self.pooler(hidden_BLD[:, 0]))),
             hidden_states=None if hidden_NBLD is None else (embedded_BLD, *hidden_NBLD),
             attentions=None if attentions_NBHQT is None else tuple(attentions_NBHQT),
         )
@@ -191,11 +210,18 @@ class BertForPreTraining(nnx.Module):
         rngs: nnx.Rngs,
         attention: Attention = plain_attention,
         unroll: bool | None = None,
+        constrain: Constrain = unconstrained,
     ):
         self.config = config
         self.bert = BertModel(
-            config, dtype=dtype, rngs=rngs, attention=attention, unroll=unroll
+            config,
+            dtype=dtype,
+            rngs=rngs,
+            attention=attention,
+            unroll=unroll,
+            constrain=constrain,
         )
+        self.constrain = constrain
         self.masked_lm = MaskedLanguageModelHead(config, dtype=dtype, rngs=rngs)
         self.next_sentence = nnx.Linear(
             config.hidden_size,

@@ -28,6 +28,16 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+# What is done to float[B, …] between layers. A model knows no mesh: who trains it over one
+# passes in a function that says where the rows of a batch live.
+Constrain = Callable[[jax.Array], jax.Array]
+
+
+def unconstrained(activation: jax.Array) -> jax.Array:
+    """Leaves an activation where it is."""
+    return activation
+
+
 def make_layer_norm(
     config: BertConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs
 ) -> nnx.LayerNorm:
@@ -137,6 +147,7 @@ class Encoder(nnx.Module):
         rngs: nnx.Rngs,
         attention: Attention,
         unroll: bool,
+        constrain: Constrain,
     ):
         @nnx.split_rngs(splits=config.num_hidden_layers)
         @nnx.vmap(in_axes=0, out_axes=0)
@@ -146,6 +157,7 @@ class Encoder(nnx.Module):
         self.layers = make_layers(rngs)
         self.num_layers = config.num_hidden_layers
         self.unroll = unroll
+        self.constrain = constrain
 
     def __call__(
         self,
@@ -175,6 +187,7 @@ class Encoder(nnx.Module):
                 dropout_seeds_B=seeds_B,
                 with_probabilities=with_probabilities,
             )
+            hidden_BLD = self.constrain(hidden_BLD)
             return hidden_BLD, (
                 hidden_BLD if with_hidden_states else None,
                 probabilities_BHQT,

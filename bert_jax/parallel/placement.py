@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,3 +22,14 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(
         lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch
     )
+
+
+def make_row_constraint(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    """A function for a model to apply to float[B, …]: each device keeps its own rows.
+
+    Without it the compiler may let the shards of the parameters decide where activations
+    live: with `fsdp` every device then computes all rows instead of gathering parameters,
+    and rows that go back and forth were seen to change places on a mesh of three axes.
+    """
+    sharding = batch_sharding(mesh)
+    return lambda activation: jax.lax.with_sharding_constraint(activation, sharding)

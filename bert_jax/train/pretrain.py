@@ -26,7 +26,8 @@ from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.adamw import make_optimizer, make_schedule
 from bert_jax.parallel.devices import measure_matmul_flops_per_second, use_compilation_cache
 from bert_jax.parallel.mesh import check_batch, make_mesh
-from bert_jax.parallel.placement import place_batch
+from bert_jax.parallel.placement import make_row_constraint, place_batch
+from bert_jax.report.metrics_file import read_metrics
 from bert_jax.report.progress import Progress
 from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints
@@ -37,6 +38,7 @@ from bert_jax.train.state import TrainState, abstract_state, init_sharded, make_
 from bert_jax.train.step import jit_train_step, make_train_step
 from bert_jax.train.workdir import (
     TOKENIZER,
+    check_workdir,
     load_config_of,
     open_workdir,
     set_data_directory,
@@ -49,10 +51,12 @@ class Outcome:
 
     Attributes:
         metrics: held-out metrics of the model.
+        untrained: the same of the model before its first step.
         unigram: the same of a model that knows word frequencies only.
     """
 
     metrics: dict[str, float]
+    untrained: dict[str, float]
     unigram: dict[str, float]
 
     @property
@@ -93,14 +97,24 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
             data_sha256=manifest.sha256,
         )
         try:
-            state = train(setup.job(), config.train, checkpoints, log)
-            metrics = setup.evaluate(state.params)
+            train(setup.job(), config.train, checkpoints, log)
         finally:
             checkpoints.close()
-        unigram = setup.unigram_metrics()
-        log.eval_row(config.train.num_steps, unigram, split="unigram")
+        rows = {(row["step"], row.get("split")): row for row in read_metrics(workdir)}
+        last = config.train.num_steps
+        if (last, "unigram") not in rows:
+            rows[last, "unigram"] = setup.unigram_metrics()
+            log.eval_row(last, rows[last, "unigram"], split="unigram")
         log.status("done")
-    return Outcome(metrics, unigram)
+    return Outcome(
+        metrics=_numbers(rows[last, "eval"]),
+        untrained=_numbers(rows[0, "eval"]),
+        unigram=_numbers(rows[last, "unigram"]),
+    )
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name not in ("step", "split")}
 
 
 def evaluate(config: Config | None, workdir: Path) -> dict[str, Any]:
@@ -108,19 +122,19 @@ def evaluate(config: Config | None, workdir: Path) -> dict[str, Any]:
 
     Args:
         config: the run's configuration; None to read it from the workdir.
-        workdir: the run's folder.
+        workdir: the run's folder; nothing is written there.
     """
-    config = open_workdir(workdir, config or load_config_of(workdir))
+    config = check_workdir(workdir, config or load_config_of(workdir))
     use_compilation_cache(cache_root() / "compiled")
     mesh = make_mesh(config.mesh)
     step, params, _ = load_params(workdir / CHECKPOINTS)
     setup = _Setup(config, load_tokenizer(workdir / TOKENIZER), mesh)
-    outcome = Outcome(setup.evaluate(params), setup.unigram_metrics())
+    metrics, unigram = setup.evaluate(params), setup.unigram_metrics()
     return {
         "step": step,
-        **outcome.metrics,
-        "unigram": outcome.unigram,
-        "nats_below_unigram": outcome.nats_below_unigram,
+        **metrics,
+        "unigram": unigram,
+        "nats_below_unigram": unigram["mlm_loss"] - metrics["mlm_loss"],
     }
 
 
@@ -214,7 +228,11 @@ class _Setup:
     def _make_model(self, rngs: nnx.Rngs) -> BertForPreTraining:
         unroll = self._mesh.devices.flat[0].platform == "cpu"
         return BertForPreTraining(
-            self._bert_config, dtype=self._dtype, rngs=rngs, unroll=unroll
+            self._bert_config,
+            dtype=self._dtype,
+            rngs=rngs,
+            unroll=unroll,
+            constrain=make_row_constraint(self._mesh),
         )
 
     def _masking(self, mask_rate: float, max_predictions: int) -> Masking:

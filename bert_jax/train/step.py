@@ -57,7 +57,7 @@ def make_train_step(
             "loss": loss,
             **{f"{name}_loss": mean(term) for name, term in losses.items()},
             **{name: mean(term) for name, term in others.items()},
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
         }
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), metrics

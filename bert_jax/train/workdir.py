@@ -44,18 +44,16 @@ def open_workdir(workdir: Path, config: Config) -> Config:
     """Makes the folder, or checks that it belongs to a run of the same configuration.
 
     Returns:
-        The configuration to run: the given one, with the run's own data directory where
-        the given one names none.
+        The configuration to run (see `check_workdir`).
 
     Raises:
         ValueError: the folder belongs to another run, or cannot be written.
     """
-    path = workdir / CONFIG_FILE
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            config = _continue(config, load_config_of(workdir), workdir)
-        write_text_atomically(path, config.to_json())
+        if (workdir / CONFIG_FILE).exists():
+            config = check_workdir(workdir, config)
+        write_text_atomically(workdir / CONFIG_FILE, config.to_json())
     except OSError as error:
         raise ValueError(
             f"workdir={workdir} must be a folder that can be written: {error.strerror}"
@@ -63,15 +61,16 @@ def open_workdir(workdir: Path, config: Config) -> Config:
     return config
 
 
-def set_data_directory(workdir: Path, config: Config, directory: Path) -> Config:
-    """The configuration with its data directory resolved, also on disk."""
-    data = dataclasses.replace(config.data, directory=str(directory))
-    config = dataclasses.replace(config, data=data)
-    write_text_atomically(workdir / CONFIG_FILE, config.to_json())
-    return config
+def check_workdir(workdir: Path, config: Config) -> Config:
+    """Checks that the run in a folder is of this configuration; writes nothing.
 
+    Returns:
+        The given configuration, with the run's own data directory where it names none.
 
-def _continue(config: Config, before: Config, workdir: Path) -> Config:
+    Raises:
+        ValueError: the folder has a run of another configuration, or none.
+    """
+    before = load_config_of(workdir)
     if not config.data.directory:
         data = dataclasses.replace(config.data, directory=before.data.directory)
         config = dataclasses.replace(config, data=data)
@@ -86,6 +85,14 @@ def _continue(config: Config, before: Config, workdir: Path) -> Config:
             f"workdir={workdir} has a run of another configuration: {'; '.join(changed)}; "
             "use a new workdir"
         )
+    return config
+
+
+def set_data_directory(workdir: Path, config: Config, directory: Path) -> Config:
+    """The configuration with its data directory resolved, also on disk."""
+    data = dataclasses.replace(config.data, directory=str(directory))
+    config = dataclasses.replace(config, data=data)
+    write_text_atomically(workdir / CONFIG_FILE, config.to_json())
     return config
 
 

@@ -117,7 +117,9 @@ def test_the_real_corpus_is_large_deterministic_and_imports_nothing(
     run_python: Callable[..., Any], tmp_path: pathlib.Path
 ) -> None:
     runs = [
-        json.loads(run_python("-c", SCRIPT, env={"PYTHONHASHSEED": seed}).stdout)
+        json.loads(
+            run_python("-c", SCRIPT, env={"PYTHONHASHSEED": seed}, timeout=600).stdout
+        )
         for seed in ("1", "2")
     ]
     assert runs[0]["digest"] == runs[1]["digest"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bert_jax.config import DataConfig, SourceConfig
-from bert_jax.corpora import installed_docs
+from bert_jax.corpora import document_builder, installed_docs
 from bert_jax.corpora.documentation import Texts
 from bert_jax.corpora.documents import Document
 from bert_jax.corpora.sources import open_source, open_validation
@@ -31,9 +31,11 @@ def test_text_files(texts: SourceConfig, tmp_path: pathlib.Path) -> None:
     cache = tmp_path / "cache"
     source = open_source(texts, DataConfig(), cache, progress=lambda *c: calls.append(c))
     assert len(source) == 5
-    assert source.read(1, 3) == [
-        Document(f"t{i}#0", f"t{i}", f"Text number {i}, caf\ufffd.") for i in (1, 2)
+    found = source.read(0, 5)
+    assert sorted(found, key=lambda d: d.id) == [
+        Document(f"t{i}#0", f"t{i}", f"Text number {i}, caf\ufffd.") for i in range(5)
     ]
+    assert source.read(1, 3) == found[1:3]
     assert source.read(2, 2) == []
     assert source.notes["undecodable_bytes"] == 5
     assert source.num_bytes > 0
@@ -58,7 +60,7 @@ def test_opened_again_and_in_another_process_it_is_the_same(
     pathlib.Path(texts.path).with_name("t0.txt").write_text("Changed.")
     changed = open_source(texts, DataConfig(), tmp_path / "cache")
     assert changed.fingerprint != first.fingerprint
-    assert changed.read(0, 1)[0].text == "Changed."
+    assert "Changed." in [d.text for d in changed.read(0, 5)]
 
 
 def test_slices_of_a_split(texts: SourceConfig, tmp_path: pathlib.Path) -> None:
@@ -129,8 +131,8 @@ def test_installed_docs_has_its_own_validation(
     held_out = open_validation(source, DataConfig(), tmp_path)
     assert held_out is not None
     assert (len(train), len(held_out)) == (2, 1)
-    assert train.read(0, 1)[0].title == "python.module"
-    assert train.read(0, 1)[0].text.count("\n\n") == len(words) - 1
+    titles = {d.title: d.text.count("\n\n") for d in train.read(0, 2)}
+    assert titles["python.module"] == len(words) - 1
     assert set(train.notes) == {
         "copied_paragraphs",
         "short_documents",
@@ -144,6 +146,35 @@ def test_installed_docs_has_its_own_validation(
         )
         is None
     )
+
+
+def test_large_sources_have_several_files(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"Text number {i}." for i in range(3000)]
+    lines = "\n".join(json.dumps({"text": text}) for text in texts)
+    (tmp_path / "a.jsonl").write_text(lines)
+    config = SourceConfig("text_files", path=str(tmp_path / "a.jsonl"))
+    monkeypatch.setattr(document_builder, "SHARD_BYTES", 20_000)
+    source = open_source(config, DataConfig(), tmp_path / "cache")
+    files = list((tmp_path / "cache").rglob("*.array_record-*"))
+    assert len(files) > 5
+    assert [d.text for d in source.read(0, len(source))] == texts
+
+
+def test_two_processes_may_prepare_at_once(
+    texts: SourceConfig, tmp_path: pathlib.Path
+) -> None:
+    others: list[Any] = []
+
+    def progress(label: str, done: int, total: int) -> None:
+        if done == total and not others:
+            others.append(None)
+            others.append(open_source(texts, DataConfig(), tmp_path / "cache"))
+
+    mine = open_source(texts, DataConfig(), tmp_path / "cache", progress=progress)
+    assert mine.read(0, 5) == others[1].read(0, 5)
+    assert mine.notes == others[1].notes
 
 
 SCRIPT = """

@@ -46,55 +46,58 @@ def test_masks_are_those_that_the_golden_run_was_given(golden, batches):
         assert np.array_equal(masked.input_ids, expected), "run make_goldens.py again"
 
 
-@pytest.mark.parametrize("name", cases.OPTIMIZERS)
-def test_twenty_updates_are_those_of_the_peer(name, golden, weights, batches):
-    optim = cases.OPTIMIZERS[name]
-    run = train(weights, batches, optim)
-    norms = golden[f"{name}/grad_norm"]
-    assert (norms > 1.2 * optim.clip_norm).any() and (norms < optim.clip_norm / 1.2).any()
-    np.testing.assert_allclose(run.loss, golden[f"{name}/loss"], rtol=0, atol=LOSS_TOLERANCE)
-    np.testing.assert_allclose(run.grad_norm, norms, rtol=1e-3)
-
-    final = {
-        key.removeprefix(f"{name}/weights/"): x
-        for key, x in golden.items()
-        if key.startswith(f"{name}/weights/")
+@pytest.fixture(scope="module")
+def runs(weights, batches):
+    """Our run with each optimizer."""
+    return {
+        name: train(weights, batches, optim) for name, optim in cases.OPTIMIZERS.items()
     }
-    expected = params_from_hugging_face(final, cases.CONFIG)
-    # Adam divides a gradient by its own size: where one is hardly more than rounding
-    # noise, so is the update. The rate is 1e-2, twenty times.
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=5e-4),
-        run.params,
-        expected,
-    )
+
+
+@pytest.mark.parametrize("name", cases.OPTIMIZERS)
+def test_twenty_losses_are_those_of_the_peer(name, golden, runs):
+    norms, clip_norm = golden[f"{name}/grad_norm"], cases.OPTIMIZERS[name].clip_norm
+    assert (norms > 1.2 * clip_norm).any() and (norms < clip_norm / 1.2).any()
+    expected = golden[f"{name}/loss"]
+    np.testing.assert_allclose(runs[name].loss, expected, rtol=0, atol=LOSS_TOLERANCE)
+    np.testing.assert_allclose(runs[name].grad_norm, norms, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", cases.OPTIMIZERS)
+def test_parameters_after_twenty_updates_are_those_of_the_peer(name, golden, runs):
+    prefix = f"{name}/weights/"
+    final = {k.removeprefix(prefix): x for k, x in golden.items() if k.startswith(prefix)}
+    for (path, ours), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(runs[name].params),
+        jax.tree.leaves(params_from_hugging_face(final, cases.CONFIG)),
+        strict=True,
+    ):
+        # A bias added to all keys changes no probability: its gradient is rounding noise,
+        # which Adam divides by epsilon. Elsewhere the difference is below 1e-5.
+        is_qkv_bias = "qkv" in str(path) and "bias" in str(path)
+        tolerance = 2e-3 if is_qkv_bias else 5e-5
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=str(path))
 
 
 def everything_decays(params):
     return jax.tree.map(lambda _: True, params)
 
 
-def nothing_decays(params):
-    return jax.tree.map(lambda _: False, params)
+def test_bias_correction_decides(golden, runs):
+    for name, other in (("bert_adamw", "adamw"), ("adamw", "bert_adamw")):
+        difference = np.abs(runs[other].loss - golden[f"{name}/loss"])
+        assert difference.max() > 100 * LOSS_TOLERANCE
 
 
 @pytest.mark.parametrize("name", cases.OPTIMIZERS)
-@pytest.mark.parametrize(
-    "broken",
-    ["bias correction", "everything decays", "nothing decays", "no clip", "warm-up", "epsilon"],
-)
+@pytest.mark.parametrize("broken", ["decay table", "clip", "schedule"])
 def test_each_part_of_the_update_decides(name, broken, golden, weights, batches, monkeypatch):
-    other = {"bert_adamw": "adamw", "adamw": "bert_adamw"}[name]
-    changed = {
-        "bias correction": {"name": other},
-        "no clip": {"clip_norm": 1e9},
-        "warm-up": {"warmup_steps": 4},
-        "epsilon": {"epsilon": 1e-3},
-    }
-    if broken == "everything decays":
+    optim = cases.OPTIMIZERS[name]
+    if broken == "decay table":
         monkeypatch.setattr(adamw, "decay_mask", everything_decays)
-    elif broken == "nothing decays":
-        monkeypatch.setattr(adamw, "decay_mask", nothing_decays)
-    fields = changed[broken] if broken in changed else {}
-    run = train(weights, batches, dataclasses.replace(cases.OPTIMIZERS[name], **fields))
+    elif broken == "clip":
+        optim = dataclasses.replace(optim, clip_norm=1e9)
+    else:
+        optim = dataclasses.replace(optim, warmup_steps=4)
+    run = train(weights, batches, optim, optimization_level=0)
     assert np.abs(run.loss - golden[f"{name}/loss"]).max() > 10 * LOSS_TOLERANCE

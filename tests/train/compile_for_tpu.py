@@ -35,7 +35,7 @@ from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.adamw import make_optimizer
 from bert_jax.parallel.mesh import check_batch, make_mesh
-from bert_jax.parallel.placement import batch_sharding
+from bert_jax.parallel.placement import batch_sharding, make_row_constraint
 from bert_jax.train.state import abstract_state, make_init
 from bert_jax.train.step import jit_train_step, make_train_step
 
@@ -50,7 +50,7 @@ def compile_step(config: Config, mesh: jax.sharding.Mesh) -> Any:
     dtype = jnp.dtype(train.dtype)
 
     def make_model(rngs: nnx.Rngs) -> BertForPreTraining:
-        return BertForPreTraining(bert_config, dtype=dtype, rngs=rngs, unroll=False)
+        return BertForPreTraining(bert_config, dtype=dtype, rngs=rngs, unroll=False, constrain=make_row_constraint(mesh))
 
     masking = Masking(
         mask_rate=config.objective.mask_rate,

@@ -23,7 +23,8 @@ from bert_jax.batch import PretrainingBatch
 from bert_jax.config import BertConfig, MeshConfig, OptimConfig
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.objective.masking import Masking
-from bert_jax.objective.pretraining import LossFn, Terms, make_pretraining_loss
+from bert_jax.objective.losses import LossFn, Terms
+from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.adamw import make_optimizer
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.placement import place_batch

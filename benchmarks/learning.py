@@ -1,0 +1,87 @@
+"""What a configuration learns: held-out loss and accuracy beside two baselines, kept.
+
+    python benchmarks/learning.py --config=tiny_cpu --workdir=runs/tiny_cpu
+    python benchmarks/learning.py --config='text_mini:/texts/*.gz' --workdir=runs/mini
+
+Runs `bert-jax pretrain` (the same line again resumes it) and writes
+`benchmarks/results/learning-NAME.json`, NAME being that of the workdir: commit, machine,
+versions, configuration, seconds, and the metrics of the trained model, of the untrained
+one and of word frequencies, all on the same masked words.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bert_jax.report.metrics_file import read_metrics
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Trains, then collects; returns the exit code."""
+    workdir = next(
+        Path(argument.partition("=")[2])
+        for argument in sys.argv[1:]
+        if argument.startswith("--workdir=")
+    )
+    start = time.monotonic()
+    code = subprocess.run(
+        [sys.executable, "-m", "bert_jax", "pretrain", *sys.argv[1:]]
+    ).returncode
+    if code:
+        return code
+    rows = read_metrics(workdir)
+    last = max(row["step"] for row in rows)
+    by_split = {(row["step"], row.get("split", "train")): row for row in rows}
+    model, unigram = by_split[last, "eval"], by_split[last, "unigram"]
+    result = {
+        "config": json.loads((workdir / "config.json").read_text()),
+        "commit": _commit(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("jax", "flax", "optax")
+        },
+        "seconds": round(time.monotonic() - start, 1),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+        "steps": last,
+        "held_out": model,
+        "untrained": by_split[0, "eval"],
+        "unigram": unigram,
+        "nats_below_unigram": unigram["mlm_loss"] - model["mlm_loss"],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"learning-{workdir.name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(path)
+    return 0
+
+
+def _commit() -> str:
+    """The commit of the checkout, with a + where files differ from it."""
+    answer = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"],
+        cwd=RESULTS.parent,
+        capture_output=True,
+        text=True,
+    )
+    return answer.stdout.strip()
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
