@@ -27,8 +27,10 @@ def test_values_are_pinned():
     assert mix(jnp.arange(3, dtype=jnp.uint32)).tolist() == [0, 1753845952, 3507691905]
     assert int(fold(0, 0)) == 2926543089
     assert int(fold(7, 3, 4294967295 - 2**31)) == 4064680041
-    assert row_bits(fold(1, jnp.arange(2)), (3,)).tolist() == [[3596746518, 914170746, 1475931661],
-        [2946320383, 3606063204, 3980295761]]
+    assert row_bits(fold(1, jnp.arange(2)), (3,)).tolist() == [
+        [3596746518, 914170746, 1475931661],
+        [2946320383, 3606063204, 3980295761],
+    ]
 
 
 def test_mix_is_a_bijection_on_a_sample():
@@ -62,7 +64,8 @@ def test_an_input_bit_flips_half_of_the_output_bits():
         pytest.param(lambda: fold(0, jnp.arange(64)), id="neighbouring rows"),
         pytest.param(lambda: fold(jnp.arange(64), 0), id="neighbouring seeds"),
         pytest.param(
-            lambda: jnp.stack([fold(9, site) for site in range(64)]), id="neighbouring sites"
+            lambda: jnp.stack([fold(9, site) for site in range(64)]),
+            id="neighbouring sites",
         ),
     ],
 )
@@ -107,5 +110,6 @@ def test_a_row_depends_on_its_seed_alone():
 def test_compiled_bits_are_the_same():
     seeds_B = fold(4, jnp.arange(6))
     assert np.array_equal(
-        jax.jit(lambda s: row_bits(fold(s, 2), (9,)))(seeds_B), row_bits(fold(seeds_B, 2), (9,))
+        jax.jit(lambda s: row_bits(fold(s, 2), (9,)))(seeds_B),
+        row_bits(fold(seeds_B, 2), (9,)),
     )

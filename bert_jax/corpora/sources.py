@@ -52,6 +52,20 @@ def open_source(
     )
 
 
+def source_fingerprint(source: SourceConfig, data: DataConfig) -> str:
+    """Digest of what a source holds at this moment; empty for a dataset of TFDS.
+
+    For text_files every file is read; for installed_docs the installed versions count.
+    """
+    if source.name == "installed_docs":
+        return installed_docs.fingerprint(data.eval_fraction)
+    if source.name == "text_files":
+        return text_files.fingerprint(
+            source.path, source.feature, DOCUMENT_RULE, data.encoding_errors
+        )
+    return ""
+
+
 def open_validation(
     source: SourceConfig, data: DataConfig, cache: Path, *, progress: Progress | None = None
 ) -> DocumentSource | None:
@@ -68,7 +82,7 @@ def open_validation(
 def _installed_docs(
     source: SourceConfig, data: DataConfig, cache: Path, progress: Progress | None
 ) -> tuple[Any, str]:
-    digest = installed_docs.fingerprint(data.eval_fraction)
+    digest = source_fingerprint(source, data)
     config = installed_docs.InstalledDocsConfig(
         name=digest[:16], eval_fraction=data.eval_fraction, progress=progress
     )
@@ -78,8 +92,7 @@ def _installed_docs(
 def _text_files(
     source: SourceConfig, data: DataConfig, cache: Path, progress: Progress | None
 ) -> tuple[Any, str]:
-    settings = (source.feature, DOCUMENT_RULE, data.encoding_errors)
-    digest = text_files.fingerprint(source.path, *settings)
+    digest = source_fingerprint(source, data)
     config = text_files.TextFilesConfig(
         name=digest[:16],
         path=source.path,

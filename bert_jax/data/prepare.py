@@ -24,7 +24,7 @@ from typing import Any
 
 from bert_jax.config import Config
 from bert_jax.corpora.documents import DocumentSource
-from bert_jax.corpora.sources import open_source, open_validation
+from bert_jax.corpora.sources import open_source, open_validation, source_fingerprint
 from bert_jax.data.assemble import assemble
 from bert_jax.data.files import digest, file_sha256, save_json
 from bert_jax.data.holdout import (
@@ -48,8 +48,8 @@ def prepare(
 ) -> Manifest:
     """Prepares the data of `config` in `directory`, or finds them there.
 
-    What was prepared once stays as it is: text files that changed since, or packages that
-    were installed since, are not looked at again.
+    What a directory holds stays as it is: texts that changed since are not looked at
+    again (`default_directory` names another directory for them).
 
     Args:
         config: `data` and `tokenizer` are read.
@@ -84,8 +84,15 @@ def data_directory(config: Config) -> Path:
 
 
 def default_directory(config: Config) -> Path:
-    """The folder of the cache for the prepared data of `config`."""
-    return cache_root() / "data" / digest(data_settings(config))
+    """The folder of the cache for the prepared data of `config`.
+
+    It is named after the settings and after what the sources hold at this moment, so
+    that text which has changed is prepared anew.
+    """
+    fingerprints = [
+        source_fingerprint(source, config.data) for source in config.data.sources
+    ]
+    return cache_root() / "data" / digest([data_settings(config), fingerprints])
 
 
 def cache_root() -> Path:

@@ -171,7 +171,14 @@ class BertModel(nnx.Module):
 class MaskedLanguageModelHead(nnx.Module):
     """Dense, GELU, LayerNorm, then the word embeddings as a decoder with its own bias."""
 
-    def __init__(self, config: BertConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+        constrain: Constrain = unconstrained,
+    ):
         self.transform = nnx.Linear(
             config.hidden_size,
             config.hidden_size,
@@ -183,10 +190,12 @@ class MaskedLanguageModelHead(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(config.padded_vocab_size))
         self.activation = config.hidden_act
         self.vocab_size = config.vocab_size
+        self.constrain = constrain
 
     def __call__(self, hidden_BPD: jax.Array, word: nnx.Embed) -> jax.Array:
         """float[B, P, D] → float32[B, P, vocab_size]; the table's padding is cut off."""
-        hidden_BPD = self.norm(ACTIVATIONS[self.activation](self.transform(hidden_BPD)))
+        hidden_BPD = ACTIVATIONS[self.activation](self.transform(hidden_BPD))
+        hidden_BPD = self.norm(self.constrain(hidden_BPD))
         logits_BPV = jnp.einsum(
             "bpd,vd->bpv",
             hidden_BPD,
@@ -222,7 +231,9 @@ class BertForPreTraining(nnx.Module):
             constrain=constrain,
         )
         self.constrain = constrain
-        self.masked_lm = MaskedLanguageModelHead(config, dtype=dtype, rngs=rngs)
+        self.masked_lm = MaskedLanguageModelHead(
+            config, dtype=dtype, rngs=rngs, constrain=constrain
+        )
         self.next_sentence = nnx.Linear(
             config.hidden_size,
             2,

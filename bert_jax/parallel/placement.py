@@ -28,8 +28,9 @@ def make_row_constraint(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
     """A function for a model to apply to float[B, …]: each device keeps its own rows.
 
     Without it the compiler may let the shards of the parameters decide where activations
-    live: with `fsdp` every device then computes all rows instead of gathering parameters,
-    and rows that go back and forth were seen to change places on a mesh of three axes.
+    live: over `fsdp` every device then computes all rows instead of gathering parameters.
+    XLA (jax 0.10.2) even computes wrong gradients, with rows exchanged, where the last dim
+    of an activation goes from `tensor` to `fsdp` between two matrix products.
     """
     sharding = batch_sharding(mesh)
     return lambda activation: jax.lax.with_sharding_constraint(activation, sharding)

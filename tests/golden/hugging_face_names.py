@@ -39,7 +39,9 @@ def params_from_hugging_face(arrays: Arrays, config: BertConfig) -> dict[str, An
     def layer(index: int) -> dict[str, Any]:
         name = f"bert.encoder.layer.{index}"
         heads = (config.num_attention_heads, config.head_size)
-        parts = [dense(f"{name}.attention.self.{part}") for part in ("query", "key", "value")]
+        parts = [
+            dense(f"{name}.attention.self.{part}") for part in ("query", "key", "value")
+        ]
         output = dense(f"{name}.attention.output.dense")
         return {
             "attention": {

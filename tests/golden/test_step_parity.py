@@ -31,7 +31,9 @@ def golden():
 @pytest.fixture(scope="module")
 def weights():
     with np.load(cases.MODEL_FILE) as file:
-        return {k.removeprefix("weights/"): file[k] for k in file if k.startswith("weights/")}
+        return {
+            k.removeprefix("weights/"): file[k] for k in file if k.startswith("weights/")
+        }
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,9 @@ def test_bias_correction_decides(golden, runs):
 
 @pytest.mark.parametrize("name", cases.OPTIMIZERS)
 @pytest.mark.parametrize("broken", ["decay table", "clip", "schedule"])
-def test_each_part_of_the_update_decides(name, broken, golden, weights, batches, monkeypatch):
+def test_each_part_of_the_update_decides(
+    name, broken, golden, weights, batches, monkeypatch
+):
     optim = cases.OPTIMIZERS[name]
     if broken == "decay table":
         monkeypatch.setattr(adamw, "decay_mask", everything_decays)

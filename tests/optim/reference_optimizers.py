@@ -63,7 +63,9 @@ class AdamWeightDecayOptimizer:
         self.m: Arrays = {}
         self.v: Arrays = {}
 
-    def apply_gradients(self, grads: Arrays, params: Arrays, learning_rate: float) -> Arrays:
+    def apply_gradients(
+        self, grads: Arrays, params: Arrays, learning_rate: float
+    ) -> Arrays:
         new_params = {}
         for name, param in params.items():
             grad, param = np.float64(grads[name]), np.float64(param)
@@ -107,7 +109,9 @@ class AdamW:
         self.m: Arrays = {}
         self.v: Arrays = {}
 
-    def apply_gradients(self, grads: Arrays, params: Arrays, learning_rate: float) -> Arrays:
+    def apply_gradients(
+        self, grads: Arrays, params: Arrays, learning_rate: float
+    ) -> Arrays:
         self.t += 1
         new_params = {}
         for name, param in params.items():

@@ -103,7 +103,9 @@ def test_wrong_rank_raises() -> None:
 
 def test_dim_that_does_not_divide_raises() -> None:
     tree = {"w": jax.ShapeDtypeStruct((4, 5), jnp.float32)}
-    with pytest.raises(ValueError, match=r"^mesh.tensor=2 must divide a dim of size 5 of w"):
+    with pytest.raises(
+        ValueError, match=r"^mesh.tensor=2 must divide a dim of size 5 of w"
+    ):
         tree_shardings(tree, make_mesh(MESH), (("w", ("fsdp", "tensor")),))
     assert tree_shardings(tree, make_mesh(MESH), (("w", ("fsdp", "data")[:1] + (None,)),))
     config = make_mesh(MeshConfig(data=1, tensor=-1))

@@ -39,7 +39,9 @@ def test_twenty_updates(name, weights_seed, peer, batches):
 def test_the_published_initialisation_trains_the_same(peer, batches):
     """Weights as a run starts with, at the rate and decay that BERT was trained with."""
     weights = peer.published_initial_state(cases.CONFIG, seed=0)
-    optim = type(cases.OPTIMIZERS["adamw"])(name="adamw", learning_rate=1e-4, warmup_steps=5)
+    optim = type(cases.OPTIMIZERS["adamw"])(
+        name="adamw", learning_rate=1e-4, warmup_steps=5
+    )
     run = train(weights, [batch for batch, _ in batches], optim)
     theirs = peer.train(peer.load_model(cases.CONFIG, weights), batches, optim)
     np.testing.assert_allclose(run.loss, theirs["loss"], rtol=0, atol=1e-4)

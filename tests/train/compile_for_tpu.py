@@ -50,7 +50,13 @@ def compile_step(config: Config, mesh: jax.sharding.Mesh) -> Any:
     dtype = jnp.dtype(train.dtype)
 
     def make_model(rngs: nnx.Rngs) -> BertForPreTraining:
-        return BertForPreTraining(bert_config, dtype=dtype, rngs=rngs, unroll=False, constrain=make_row_constraint(mesh))
+        return BertForPreTraining(
+            bert_config,
+            dtype=dtype,
+            rngs=rngs,
+            unroll=False,
+            constrain=make_row_constraint(mesh),
+        )
 
     masking = Masking(
         mask_rate=config.objective.mask_rate,

@@ -1,0 +1,91 @@
+"""The pretraining loss: what it hands to the model and what it makes of the answer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax.batch import PretrainingBatch
+from bert_jax.objective.losses import mean
+from bert_jax.objective.masking import Masking, mask_tokens
+from bert_jax.objective.pretraining import make_pretraining_loss
+from bert_jax.random_bits import fold
+
+V = 50
+MASKING = Masking(0.2, 5, 4, (0, 1, 2, 3, 4), V)
+
+
+def make_batch(num_rows: int = 6, length: int = 24) -> PretrainingBatch:
+    rng = np.random.default_rng(0)
+    return PretrainingBatch(
+        input_ids=rng.integers(5, V, (num_rows, length)).astype(np.int32),
+        token_type_ids=np.ones((num_rows, length), np.int32),
+        attention_mask=np.ones((num_rows, length), np.int32),
+        next_sentence_labels=(np.arange(num_rows) % 2).astype(np.int32),
+        example_ids=np.arange(100, 100 + num_rows, dtype=np.uint32),
+        epochs=np.full(num_rows, 3, np.uint32),
+    )
+
+
+class Recorder:
+    """A model that knows nothing, sure that the next sentence follows."""
+
+    def __call__(self, input_ids, attention_mask, token_type_ids, **options):
+        self.seen = (input_ids, attention_mask, token_type_ids)
+        self.options = options
+        num_rows, num_places = options["masked_positions"].shape
+        return SimpleNamespace(
+            prediction_logits=jnp.zeros((num_rows, num_places, V)),
+            seq_relationship_logits=jnp.tile(jnp.array([20.0, 0.0]), (num_rows, 1)),
+        )
+
+
+def test_losses_and_accuracies_are_sums_with_their_weights():
+    losses, others = make_pretraining_loss(MASKING, seed=7)(Recorder(), make_batch(), None)
+    assert set(losses) == {"mlm", "nsp"} and set(others) == {"mlm_accuracy", "nsp_accuracy"}
+    assert losses["mlm"][1] == 6 * 5 and losses["nsp"][1] == 6
+    np.testing.assert_allclose(losses["mlm"][0], 30 * np.log(V), rtol=1e-6)
+    np.testing.assert_allclose(losses["nsp"][0], 3 * 20, rtol=1e-6)
+    assert mean(others["nsp_accuracy"]) == 0.5
+
+
+def test_the_model_is_given_masked_rows_and_their_positions():
+    model, batch = Recorder(), make_batch()
+    make_pretraining_loss(MASKING, seed=7)(model, batch, None)
+    seeds_B = fold(7, batch.epochs, batch.example_ids)
+    expected = mask_tokens(batch.input_ids, batch.attention_mask, seeds_B, MASKING)
+    assert np.array_equal(model.seen[0], expected.input_ids)
+    assert np.array_equal(model.seen[2], batch.token_type_ids)
+    assert np.array_equal(model.options["masked_positions"], expected.positions)
+    assert model.options["dropout_seeds"] is None
+
+
+def test_dropout_seeds_belong_to_key_and_example():
+    batch, model, loss_fn = make_batch(), Recorder(), make_pretraining_loss(MASKING, seed=7)
+
+    def seeds(key: int, rows: slice = slice(None)) -> np.ndarray:
+        loss_fn(model, jax.tree.map(lambda x: x[rows], batch), jax.random.key(key))
+        return np.asarray(model.options["dropout_seeds"])
+
+    assert len(np.unique(seeds(0))) == 6
+    assert np.array_equal(seeds(0, slice(2, 5)), seeds(0)[2:5])
+    assert not np.isin(seeds(1), seeds(0)).any()
+
+
+def test_masks_do_not_depend_on_the_key():
+    batch, loss_fn = make_batch(), make_pretraining_loss(MASKING, seed=7)
+    found = []
+    for key in (None, jax.random.key(0), jax.random.key(1)):
+        model = Recorder()
+        loss_fn(model, batch, key)
+        found.append(np.asarray(model.seen[0]))
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[1], found[2])
+
+
+def test_a_batch_with_nothing_to_predict_stays_finite():
+    batch = make_batch()._replace(input_ids=np.full((6, 24), 2, np.int32))
+    losses, _ = make_pretraining_loss(MASKING, seed=7)(Recorder(), batch, None)
+    assert losses["mlm"] == (0.0, 0.0) and mean(losses["mlm"]) == 0
