@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bert_jax.random_bits import fold, row_bits
 
@@ -74,10 +75,11 @@ def mask_tokens(
     maskable_BL = attention_mask_BL.astype(bool) & ~jnp.isin(
         input_ids_BL, jnp.asarray(masking.special_ids)
     )
-    num_tokens_B = attention_mask_BL.sum(axis=-1)
-    num_wanted_B = jnp.maximum(1, jnp.round(num_tokens_B * masking.mask_rate)).astype(
-        jnp.int32
-    )
+    # A table made in float64, as 2018's numbers were: in float32 some halves round
+    # the other way (0.35 of 90 tokens).
+    lengths = np.arange(input_ids_BL.shape[1] + 1)
+    num_wanted = np.maximum(1, np.rint(lengths * masking.mask_rate)).astype(np.int32)
+    num_wanted_B = jnp.asarray(num_wanted)[attention_mask_BL.sum(axis=-1)]
     num_chosen_B = jnp.minimum(num_wanted_B, maskable_BL.sum(axis=-1))
 
     bits_BL = row_bits(fold(seeds_B, _CHOICE_SITE), input_ids_BL.shape[1:])

@@ -60,12 +60,18 @@ def train(
     """Trains until `config.num_steps`, from the newest checkpoint if there is one.
 
     Raises:
+        ValueError: the run is already further than that.
         NonFiniteLossError: with the step and its batch; nothing bad has been saved.
     """
     # Restore or start.
     first_step = checkpoints.latest_step()
     if first_step is None:
         state, first_step = job.init(), 0
+    elif first_step > config.num_steps:
+        raise ValueError(
+            f"train.num_steps={config.num_steps} must be at least {first_step}, the step of "
+            "the newest checkpoint; raise it or use a new workdir"
+        )
     else:
         state = checkpoints.restore(first_step, job.abstract)
         log.line(f"resuming after step {first_step:,}")

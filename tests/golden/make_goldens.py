@@ -17,12 +17,12 @@ import jax
 import numpy as np
 import torch
 import transformers
+from golden import cases, torch_peer
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config import BertConfig
 from bert_jax.objective.masking import MaskedTokens, mask_tokens
 from bert_jax.random_bits import fold
-from golden import cases, torch_peer
 
 PROVENANCE = (
     f"tests/golden/make_goldens.py, transformers {transformers.__version__}, "

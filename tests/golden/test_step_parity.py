@@ -11,13 +11,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from golden import cases
+from golden.hugging_face_names import params_from_hugging_face
+from golden.training import train
 
 from bert_jax.objective.masking import mask_tokens
 from bert_jax.optim import adamw
 from bert_jax.random_bits import fold
-from golden import cases
-from golden.hugging_face_names import params_from_hugging_face
-from golden.training import train
 
 LOSS_TOLERANCE = 1e-4
 

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import transformers
-
-from bert_jax.batch import PretrainingBatch
-from bert_jax.config import BertConfig, OptimConfig
-from bert_jax.objective.masking import MaskedTokens
 from optim.reference_optimizers import (
     AdamWeightDecayOptimizer,
     clip_by_global_norm,
     learning_rate_2018,
 )
+
+from bert_jax.batch import PretrainingBatch
+from bert_jax.config import BertConfig, OptimConfig
+from bert_jax.objective.masking import MaskedTokens
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
 NO_DECAY = ("LayerNorm", "bias")

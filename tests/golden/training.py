@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from golden import cases
+from golden.hugging_face_names import params_from_hugging_face
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config import OptimConfig
@@ -17,8 +19,6 @@ from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.adamw import make_optimizer
 from bert_jax.train.state import TrainState
 from bert_jax.train.step import make_train_step
-from golden import cases
-from golden.hugging_face_names import params_from_hugging_face
 
 
 class Run(NamedTuple):

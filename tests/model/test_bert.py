@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from bert_jax.model import attention, encoder
 from bert_jax.model.attention import plain_attention
 from bert_jax.model.bert import BertForPreTraining, BertForPreTrainingOutput, BertModel
+from bert_jax.model.dropout import dropout
 from bert_jax.random_bits import fold
 
 IDS_BL = jax.random.randint(jax.random.key(0), (3, 12), 5, 83)
@@ -71,6 +73,21 @@ def test_dropout_happens_exactly_when_seeds_are_given(small_model):
     assert abs((embedded == 0).mean() - rate) < 5 * np.sqrt(rate / embedded.size)
 
 
+def test_no_two_places_draw_the_same_mask(small_model, monkeypatch):
+    """Embeddings, and three places in each of the two layers, for each of three rows."""
+    drawn = []
+
+    def record(x, rate, seeds_B, site):
+        drawn.extend(np.asarray(fold(seeds_B, site)).tolist())
+        return dropout(x, rate, seeds_B, site)
+
+    monkeypatch.setattr(encoder, "dropout", record)
+    monkeypatch.setattr(attention, "dropout", record)
+    with jax.disable_jit():  # so that the loop over layers runs as often as it says
+        small_model.bert(IDS_BL, dropout_seeds=fold(0, jnp.arange(3)))
+    assert len(drawn) == len(set(drawn)) == 3 * (1 + 2 * 3)
+
+
 @pytest.mark.parametrize("field", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_each_rate_drops_by_itself(field, small_config):
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -90,7 +107,9 @@ def test_the_decoder_is_the_word_embedding(small_model):
     def score(state):
         return (nnx.merge(graphdef, state)(IDS_BL).prediction_logits ** 2).sum()
 
-    gradient = jax.grad(score)(state)["bert"]["embeddings"]["word"]["embedding"][...]
+    gradient = jax.jit(jax.grad(score))(state)["bert"]["embeddings"]["word"]["embedding"][
+        ...
+    ]
     absent = np.setdiff1d(np.arange(83), np.asarray(IDS_BL))
     assert np.abs(gradient[absent]).max(axis=1).min() > 0
     assert np.array_equal(gradient[83:], np.zeros((45, 24)))  # padding of the table
@@ -98,7 +117,9 @@ def test_the_decoder_is_the_word_embedding(small_model):
     def encode(state):
         return (nnx.merge(graphdef, state).bert(IDS_BL).last_hidden_state[..., 0]).sum()
 
-    gradient = jax.grad(encode)(state)["bert"]["embeddings"]["word"]["embedding"][...]
+    gradient = jax.jit(jax.grad(encode))(state)["bert"]["embeddings"]["word"]["embedding"][
+        ...
+    ]
     assert np.abs(gradient[np.asarray(IDS_BL)]).max(axis=-1).min() > 0
     assert np.abs(gradient[absent]).max() == 0
 
@@ -135,12 +156,28 @@ def test_the_given_attention_is_used(small_config):
         return jnp.zeros_like(query_BLHK)
 
     plain, spied, zero = (
-        BertModel(small_config, rngs=nnx.Rngs(0), attention=attention)(IDS_BL)
-        for attention in (plain_attention, spy, blind)
+        BertModel(small_config, rngs=nnx.Rngs(0), attention=callable_)(IDS_BL)
+        for callable_ in (plain_attention, spy, blind)
     )
     assert seen and set(seen) == {((3, 12, 4, 6), (3, 1, 12), 0.1)}
     assert np.array_equal(plain.last_hidden_state, spied.last_hidden_state)
     assert not np.allclose(plain.last_hidden_state, zero.last_hidden_state, atol=1e-4)
+
+
+def test_constrain_is_applied_between_all_parts(small_config):
+    seen = []
+
+    def spy(x):
+        seen.append(x.shape)
+        return x
+
+    model = BertForPreTraining(small_config, rngs=nnx.Rngs(0), constrain=spy, unroll=False)
+    positions_BP = jnp.array([[1, 2, 3, 4, 5]] * 3)
+    found = model(IDS_BL, masked_positions=positions_BP).prediction_logits
+    assert {(3, 12, 24), (3, 5, 24)} <= set(seen)
+    plain = BertForPreTraining(small_config, rngs=nnx.Rngs(0), unroll=False)
+    expected = plain(IDS_BL, masked_positions=positions_BP).prediction_logits
+    assert np.array_equal(found, expected)
 
 
 def test_outputs_are_pytrees(small_model):
@@ -194,7 +231,7 @@ def test_a_row_without_any_token_gives_finite_numbers(small_model):
     def score(state):
         return nnx.merge(graphdef, state)(IDS_BL, mask_BL).prediction_logits.sum()
 
-    value, gradient = jax.value_and_grad(score)(state)
+    value, gradient = jax.jit(jax.value_and_grad(score))(state)
     assert np.isfinite(value)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
 

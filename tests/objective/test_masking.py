@@ -78,7 +78,7 @@ def test_number_of_masks_is_that_of_2018(rate, most):
     ids_BL, mask_BL = make_rows(lengths_B, 512)
     masking = dataclasses.replace(MASKING, mask_rate=rate, max_predictions=most)
     found = mask_tokens(ids_BL, mask_BL, fold(0, jnp.arange(len(lengths_B))), masking)
-    expected = [min(most, max(1, int(round(int(n) * rate)))) for n in lengths_B]
+    expected = [min(most, max(1, round(int(n) * rate))) for n in lengths_B]
     maskable_B = (ids_BL > 4).sum(axis=1)
     assert found.weights.sum(axis=1).tolist() == np.minimum(expected, maskable_B).tolist()
     assert found.positions.shape == (len(lengths_B), most)
@@ -119,7 +119,7 @@ def test_random_words_are_even_over_the_vocabulary(rows):
 def test_every_position_is_chosen_equally_often():
     ids_BL, mask_BL = make_rows(np.full(ROWS, 60), 64)
     masked = mask_tokens(ids_BL, mask_BL, fold(3, jnp.arange(ROWS)), MASKING)
-    row, position = chosen(jax.tree.map(np.asarray, masked))
+    _, position = chosen(jax.tree.map(np.asarray, masked))
     counts = np.bincount(position, minlength=64)
     maskable = (ids_BL[0] > 4) & (mask_BL[0] > 0)
     assert (counts[~maskable] == 0).all()
@@ -180,7 +180,9 @@ def test_a_row_without_words_is_left_alone():
     ids_BL = np.array([[CLS, SEP, SEP, 0], [CLS, 7, SEP, SEP], [0, 0, 0, 0]], np.int32)
     mask_BL = (ids_BL > 0).astype(np.int32)
     masking = dataclasses.replace(MASKING, max_predictions=3)
-    masked = mask_tokens(ids_BL, mask_BL, fold(0, jnp.arange(3)), masking)
+    masked = jax.tree.map(
+        np.asarray, mask_tokens(ids_BL, mask_BL, fold(0, jnp.arange(3)), masking)
+    )
     assert masked.weights.sum(axis=1).tolist() == [0, 1, 0]
     assert np.array_equal(masked.input_ids[[0, 2]], ids_BL[[0, 2]])
     assert masked.positions[1, 0] == 1 and masked.labels[1, 0] == 7

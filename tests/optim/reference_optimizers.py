@@ -1,7 +1,7 @@
 """Plain transcriptions of published optimizers, in NumPy and float64.
 
 They share no code with the package: that is what they are for. Parameters and gradients
-are dicts of arrays, updated in place of nothing: each step returns new ones.
+are dicts of arrays; each step returns new ones.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def clip_by_global_norm(grads: Arrays, clip_norm: float) -> Arrays:
 
 
 class AdamWeightDecayOptimizer:
-    """google-research/bert, optimization.py:AdamWeightDecayOptimizer: no bias correction."""
+    """google-research/bert, optimization.py:AdamWeightDecayOptimizer; corrects no bias."""
 
     def __init__(
         self,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from optim.reference_optimizers import learning_rate_2018
 
 from bert_jax.config import OptimConfig
 from bert_jax.optim.adamw import make_schedule
 from bert_jax.optim.schedules import warmup_linear_decay
-from optim.reference_optimizers import learning_rate_2018
 
 
 def test_by_hand():

@@ -65,5 +65,5 @@ def test_rows_must_divide() -> None:
     check_batch(mesh, 12)  # tensor takes no rows
     with pytest.raises(ValueError, match=r"=10 must be a multiple of .* = 4; .* is 8$"):
         check_batch(mesh, 10)
-    with pytest.raises(ValueError, match="the nearest is 4$"):
+    with pytest.raises(ValueError, match=r"the nearest is 4$"):
         check_batch(mesh, 1)

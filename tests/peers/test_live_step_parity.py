@@ -6,7 +6,6 @@ import importlib
 
 import numpy as np
 import pytest
-
 from golden import cases
 from golden.training import train
 

@@ -82,7 +82,7 @@ def nan_at(step: int, name: str) -> Any:
         if name == "loss":
             bad = jnp.where(is_bad, jnp.nan, 0.0)
         else:  # √0 has a value and no gradient
-            bad = jnp.sqrt(jnp.where(is_bad, 0.0, 1.0) * jnp.abs(model.bias[0])) * 0.0
+            bad = jnp.sqrt(jnp.where(is_bad, 0.0, 1.0) * jnp.abs(model.kernel[0, 0])) * 0.0
         return {"square": (total + bad, weight)}, others
 
     return loss
