@@ -37,8 +37,13 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> S
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> SumAndWeight:
-    """Weighted count of rows whose largest logit is the label's; arguments as above."""
-    correct = jnp.argmax(logits, axis=-1) == labels
+    """Weighted count of rows whose label has the largest logit, alone or among equals.
+
+    Arguments and result as for `cross_entropy`. Compares with the maximum, which the loss
+    needs as well: XLA's argmax took a seventh of a tiny model's whole step on a CPU.
+    """
+    chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    correct = chosen == jnp.max(logits, axis=-1)
     return jnp.sum(correct * weights), jnp.sum(weights)
 
 

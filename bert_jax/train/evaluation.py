@@ -57,7 +57,10 @@ def unigram_metrics(
                 prediction_logits=jnp.broadcast_to(
                     log_probs_V, (*masked_positions.shape, log_probs_V.size)
                 ),
-                seq_relationship_logits=jnp.zeros((input_ids_BL.shape[0], 2)),
+                # Even chances, but for a preference that decides the accuracy.
+                seq_relationship_logits=jnp.tile(
+                    jnp.array([1e-6, 0.0]), (input_ids_BL.shape[0], 1)
+                ),
             )
 
         losses, others = loss_fn(model, batch, None)

@@ -69,8 +69,8 @@ def train(
         state, first_step = job.init(), 0
     elif first_step > config.num_steps:
         raise ValueError(
-            f"train.num_steps={config.num_steps} must be at least {first_step}, the step of "
-            "the newest checkpoint; raise it or use a new workdir"
+            f"train.num_steps={config.num_steps} must be at least {first_step}, the step "
+            "of the newest checkpoint; raise it or use a new workdir"
         )
     else:
         state = checkpoints.restore(first_step, job.abstract)

@@ -78,7 +78,7 @@ def test_from_text_to_answers(command: Any, text: Path, tmp_path: Path) -> None:
 def test_mistakes_are_told_in_one_line(command: Any, text: Path, tmp_path: Path) -> None:
     config = f"--config={write_config(tmp_path / 'tiny.json', tiny_values(text))}"
     for arguments, said in (
-        (("pretrain", config, "--workdir=run", "--config.mesh.fsdp=3"), "mesh.fsdp=3"),
+        (("pretrain", config, "--workdir=run", "--config.mesh.fsdp=2"), "mesh.fsdp=2"),
         (("evaluate", "--workdir=nothing"), "must be the folder of a run"),
         (("fill-mask", "nothing", "a [MASK]"), "nothing"),
     ):
