@@ -168,11 +168,6 @@ class ObjectiveConfig:
     """What the model learns to predict."""
 
     mask_rate: float = _field(0.15, "share of tokens to predict", above=0.0, below=1.0)
-    unigram_bias: bool = _field(
-        False,
-        "start the scores of words at their frequency in the training text (else at 0, "
-        "as in 2018); saves the steps in which a small model learns nothing else",
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +206,12 @@ class TrainConfig:
 
     num_steps: int = _field(1_000_000, "updates in the whole run", low=1, high=2**31 - 1)
     global_batch_size: int = _field(256, "rows in a batch, over all devices", low=1)
+    start: str = _field(
+        "random",
+        "weights to begin with; random: as in 2018; informed: scores of words begin at "
+        "their frequency and attention on neighbours, which spares a short run a plateau",
+        choices=("random", "informed"),
+    )
     seed: int = _field(0, "seed of weights, masks and dropout", low=0, high=2**31 - 1)
     dtype: str = _field(
         "float32",

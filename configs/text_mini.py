@@ -23,20 +23,34 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     return ConfigDict(
         {
-            "model": {"name": "mini", "max_position_embeddings": 128},
+            "model": {
+                "name": "mini",
+                "max_position_embeddings": 128,
+                "initializer_range": 0.04,
+            },
             "data": {
                 "sources": tuple({"name": "text_files", "path": path} for path in paths),
                 "sequence_length": 128,
+                "max_predictions_per_sequence": 40,
+                "short_sequence_rate": 0.0,
             },
             "tokenizer": {"vocab_size": 8192},
-            "optim": {"learning_rate": 1e-3, "warmup_steps": 200},
+            "objective": {"mask_rate": 0.3},
+            "optim": {
+                "name": "adamw",
+                "learning_rate": 1e-3,
+                "warmup_steps": 200,
+                "beta2": 0.98,
+            },
             "train": {
-                "num_steps": 2000,
-                "global_batch_size": 32,
+                "num_steps": 2200,
+                "global_batch_size": 16,
                 "dropout_rate": 0.0,
+                "start": "informed",
                 "log_every_steps": 20,
-                "eval_every_steps": 500,
-                "save_every_steps": 500,
+                "eval_every_steps": 550,
+                "eval_batches": 64,
+                "save_every_steps": 550,
             },
         }
     )

@@ -15,17 +15,35 @@ def get_config(arg: str = "") -> ConfigDict:
         raise ValueError(f"tiny_cpu takes no argument, not {arg!r}")
     return ConfigDict(
         {
-            "model": {"name": "tiny", "max_position_embeddings": 128},
-            "data": {"sources": ("installed_docs",), "sequence_length": 128},
+            "model": {
+                "name": "tiny",
+                "max_position_embeddings": 128,
+                "initializer_range": 0.06,  # about 1/sqrt(hidden_size) goes with so small a model
+            },
+            "data": {
+                "sources": ("installed_docs",),
+                "eval_fraction": 0.05,
+                "sequence_length": 128,
+                "max_predictions_per_sequence": 40,
+                "short_sequence_rate": 0.0,
+            },
             "tokenizer": {"vocab_size": 8192},
-            "optim": {"learning_rate": 1e-3, "warmup_steps": 200},
+            "objective": {"mask_rate": 0.3},
+            "optim": {
+                "name": "adamw",
+                "learning_rate": 2e-3,
+                "warmup_steps": 200,
+                "beta2": 0.98,
+            },
             "train": {
-                "num_steps": 2000,
-                "global_batch_size": 32,
+                "num_steps": 2400,
+                "global_batch_size": 16,
                 "dropout_rate": 0.0,
+                "start": "informed",
                 "log_every_steps": 20,
-                "eval_every_steps": 500,
-                "save_every_steps": 500,
+                "eval_every_steps": 600,
+                "eval_batches": 64,
+                "save_every_steps": 600,
             },
         }
     )

@@ -34,6 +34,7 @@ from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints
 from bert_jax.train.evaluation import MASK_RATE, MASK_SEED, make_evaluate, unigram_metrics
 from bert_jax.train.log import RunLog
 from bert_jax.train.loop import Job, train
+from bert_jax.train.start import informed_start
 from bert_jax.train.state import TrainState, abstract_state, init_sharded, make_init
 from bert_jax.train.step import jit_train_step, make_train_step
 from bert_jax.train.workdir import (
@@ -209,17 +210,13 @@ class _Setup:
         return np.log(counts_V / counts_V.sum()).astype(np.float32)
 
     def _initial(self, state: TrainState) -> TrainState:
-        """A state of step 0 with the bias of words that the objective asks for."""
-        if not self._config.objective.unigram_bias:
+        """A state of step 0 with the start that the configuration asks for."""
+        if self._config.train.start == "random":
             return state
-        bias = state.params["masked_lm"]["bias"]
-        log_V = self._log_frequencies
-        start = np.pad(log_V - log_V.mean(), (0, bias.size - log_V.size))
-        masked_lm = {
-            **state.params["masked_lm"],
-            "bias": jax.device_put(start, bias.sharding),
-        }
-        return state._replace(params={**state.params, "masked_lm": masked_lm})
+        params = informed_start(
+            state.params, self._log_frequencies, self._bert_config.initializer_range
+        )
+        return state._replace(params=params)
 
     @property
     def _dtype(self) -> jnp.dtype:

@@ -176,11 +176,11 @@ def test_rows_that_do_not_divide_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_unigram_bias_starts_at_word_frequencies(
+def test_an_informed_start_begins_at_word_frequencies(
     tmp_path: Path, tiny_config: Callable[..., Config]
 ) -> None:
     config = tiny_config()
-    objective = dataclasses.replace(config.objective, unigram_bias=True)
-    start(dataclasses.replace(config, objective=objective), tmp_path)
+    train = dataclasses.replace(config.train, start="informed")
+    start(dataclasses.replace(config, train=train), tmp_path)
     found = {(r["step"], r.get("split")): r["mlm_loss"] for r in rows(tmp_path)}
     assert found[0, "eval"] == pytest.approx(found[6, "unigram"], abs=0.05)
