@@ -63,7 +63,7 @@ def test_unigram_baseline_in_plain_numpy(mesh: MeshConfig) -> None:
     assert found["mlm_loss"] == pytest.approx(-np.log(probs_V[labels]).mean(), rel=1e-5)
     assert found["mlm_accuracy"] == pytest.approx((labels == probs_V.argmax()).mean())
     assert found["nsp_loss"] == pytest.approx(np.log(2), rel=1e-6)
-    assert found["nsp_accuracy"] == pytest.approx((np.concatenate(nsp) == 0).mean())
+    assert found["nsp_accuracy"] == pytest.approx((np.concatenate(nsp) == 1).mean())
 
 
 def test_evaluate_reads_all_batches_each_time() -> None:
