@@ -130,9 +130,9 @@ def _open_own(
 def _ready_builder(name: str) -> Any:
     """A TFDS dataset that was prepared before; nothing is downloaded.
 
-    TFDS knows its Beam datasets, Wikipedia among them, only after `tfds.text` is loaded.
+    TFDS knows its Beam datasets, Wikipedia among them, only after one of `tfds.text` was loaded.
     """
-    assert tfds.text is not None
+    assert tfds.text.Wikipedia is not None
     try:
         with _quiet():
             builder = tfds.builder(name, file_format="array_record")

@@ -47,6 +47,8 @@ def fill_mask(
     Raises:
         ValueError: a text has no [MASK], or is longer than the model can take.
     """
+    if not (Path(model_path) / "tokenizer").is_dir():
+        raise ValueError(f"model={model_path} must be the workdir of a pretraining run")
     tokenizer = load_tokenizer(Path(model_path) / "tokenizer")
     rows = [_encode(tokenizer, text) for text in texts]
     model = BertForPreTraining.from_pretrained(model_path)

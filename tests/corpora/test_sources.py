@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pathlib
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -195,3 +197,20 @@ def test_neither_tensorflow_nor_jax_is_imported(
     done = run_python("-c", SCRIPT, texts.path, str(tmp_path / "cache"))
     assert json.loads(done.stdout) == [5, []], done.stderr
     assert done.stderr == ""
+
+
+def test_wikipedia_is_known_and_said_to_be_not_prepared(tmp_path: pathlib.Path) -> None:
+    code = f"""
+import os
+os.environ["TFDS_DATA_DIR"] = {str(tmp_path)!r}
+from pathlib import Path
+from bert_jax.config import DataConfig, SourceConfig
+from bert_jax.corpora.sources import open_source
+try:
+    open_source(SourceConfig("wikipedia/20230601.en"), DataConfig(), Path({str(tmp_path)!r}))
+except ValueError as error:
+    print(error)
+"""
+    # A process of its own: what another test has loaded must not help.
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "wikipedia/20230601.en is not prepared under" in found.stdout, found.stderr
