@@ -207,7 +207,7 @@ from pathlib import Path
 from bert_jax.config import DataConfig, SourceConfig
 from bert_jax.corpora.sources import open_source
 try:
-    open_source(SourceConfig("wikipedia/20230601.en"), DataConfig(), Path({str(tmp_path)!r}))
+    open_source(SourceConfig("wikipedia/20230601.en"), DataConfig(), Path())
 except ValueError as error:
     print(error)
 """
