@@ -130,7 +130,7 @@ def _open_own(
 def _ready_builder(name: str) -> Any:
     """A TFDS dataset that was prepared before; nothing is downloaded.
 
-    TFDS knows its Beam datasets, Wikipedia among them, only after one of `tfds.text` was loaded.
+    TFDS knows its Beam datasets, Wikipedia among them, only once one of them is loaded.
     """
     assert tfds.text.Wikipedia is not None
     try:
