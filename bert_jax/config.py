@@ -18,7 +18,17 @@ from bert_jax.strict_fields import build, plain
 from bert_jax.strict_fields import field as _field
 
 FORMAT_VERSION = 1
+ACTIVATIONS = ("gelu", "gelu_tanh")
 _NOT_EMPTY = (r".+", "a name")
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
 
 
 # Sizes of Turc et al. 2019 (https://arxiv.org/abs/1908.08962) and Devlin et al. 2018:
@@ -57,19 +67,32 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where no such network can be."""
+        for name in _SIZES:
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number, at least 1")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 <= value < 1):
+                raise ValueError(f"{name}={value!r} must be at least 0 and below 1")
+        if self.hidden_act not in ACTIVATIONS:
+            raise ValueError(
+                f"hidden_act={self.hidden_act!r} must be one of {', '.join(ACTIVATIONS)}"
+            )
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} must be a multiple of "
+                f"num_attention_heads={self.num_attention_heads}; change one of them"
+            )
+
     @classmethod
     def named(cls, name: str, **fields: Any) -> BertConfig:
         """The architecture called `name` (tiny … large), with `fields` replaced."""
         if name not in MODEL_SIZES:
             raise ValueError(f"model.name={name!r} must be one of {', '.join(MODEL_SIZES)}")
-        num_hidden_layers, hidden_size = MODEL_SIZES[name]
-        size = {
-            "num_hidden_layers": num_hidden_layers,
-            "hidden_size": hidden_size,
-            "num_attention_heads": hidden_size // 64,
-            "intermediate_size": 4 * hidden_size,
-        }
-        return cls(**{**size, **fields})
+        return cls(**{**_named_size(name), **fields})
 
     @property
     def head_size(self) -> int:
@@ -95,7 +118,7 @@ class ModelConfig:
     hidden_act: str = _field(
         "gelu",
         "activation: gelu is the erf form, gelu_tanh that of the 2018 code",
-        choices=("gelu", "gelu_tanh"),
+        choices=ACTIVATIONS,
     )
     initializer_range: float = _field(
         0.02, "spread of the initial weights", above=0.0, high=1.0
@@ -113,6 +136,13 @@ class SourceConfig:
         "text", "feature of the dataset that holds the text", pattern=_NOT_EMPTY
     )
     path: str = _field("", "for text_files: a glob of files, such as /texts/**/*.txt")
+    documents: str = _field(
+        "auto",
+        "for text_files, where plain text is cut into documents: at blank_lines; not at "
+        "all, each file is one; auto: at blank lines if each line is a sentence or each "
+        "block one line, else (wrapped paragraphs, books) each file is one",
+        choices=("auto", "blank_lines", "file"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +151,7 @@ class DataConfig:
 
     sources: tuple[SourceConfig, ...] = _field(
         (SourceConfig("installed_docs"),),
-        "list of sources {name, split, feature, path}; a bare name is short for one",
+        "list of sources {name, split, feature, path, documents}; a bare name is one, too",
     )
     directory: str = _field(
         "", "where prepared data lie; empty: a folder of the cache named after the config"
@@ -288,18 +318,30 @@ class Config:
 
     def bert_config(self, vocab_size: int) -> BertConfig:
         """The architecture to build for a vocabulary of `vocab_size` entries."""
-        size = {
-            field.name: getattr(self.model, field.name)
-            for field in dataclasses.fields(self.model)
-            if field.name != "name" and getattr(self.model, field.name) is not None
-        }
-        return BertConfig.named(
-            self.model.name,
+        return BertConfig(
             vocab_size=vocab_size,
             hidden_dropout_prob=self.train.dropout_rate,
             attention_probs_dropout_prob=self.train.dropout_rate,
-            **size,
+            **_architecture(self.model),
         )
+
+
+def _named_size(name: str) -> dict[str, int]:
+    """The fields of BertConfig that the name of a size stands for."""
+    num_hidden_layers, hidden_size = MODEL_SIZES[name]
+    return {
+        "num_hidden_layers": num_hidden_layers,
+        "hidden_size": hidden_size,
+        "num_attention_heads": hidden_size // 64,
+        "intermediate_size": 4 * hidden_size,
+    }
+
+
+def _architecture(model: ModelConfig) -> dict[str, Any]:
+    """The fields of BertConfig that `model` decides, possible together or not."""
+    given = {key: value for key, value in vars(model).items() if value is not None}
+    del given["name"]
+    return {**_named_size(model.name), **given}
 
 
 def _source_conflicts(data: DataConfig) -> list[str]:
@@ -318,6 +360,11 @@ def _source_conflicts(data: DataConfig) -> list[str]:
                 f"{path}.path={source.path!r} must be empty for {source.name}; only "
                 "text_files reads a path"
             )
+        if source.name != "text_files" and source.documents != "auto":
+            problems.append(
+                f"{path}.documents={source.documents!r} must be auto for {source.name}; "
+                "only text_files is cut"
+            )
     return problems
 
 
@@ -325,7 +372,7 @@ def _conflicts(config: Config) -> list[str]:
     """Fields that are possible alone and impossible together."""
     problems = []
     data, optim, train, mesh = config.data, config.optim, config.train, config.mesh
-    bert = config.bert_config(config.tokenizer.vocab_size)
+    bert = types.SimpleNamespace(**_architecture(config.model))
     if optim.warmup_steps >= train.num_steps:
         problems.append(
             f"optim.warmup_steps={optim.warmup_steps} must be below "

@@ -76,9 +76,11 @@ def _tell_outcome(workdir: pathlib.Path, outcome: Outcome) -> None:
     print(f"\nThe model is in {workdir}. On held-out text:")
     for name, metrics in (
         ("this model", outcome.metrics),
-        ("untrained", outcome.untrained),
+        ("before training", outcome.untrained),
         ("word frequencies", outcome.unigram),
     ):
+        if metrics is None:
+            continue
         shown = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items())
         print(f"  {name:<16}  {shown}")
     print(f"  {outcome.nats_below_unigram:.2f} nats below word frequencies\n")
@@ -99,7 +101,12 @@ def _evaluate(args: argparse.Namespace, config: Config | None) -> int:
 def _add_fill_mask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=pathlib.Path, help="workdir of a pretraining run")
     parser.add_argument("text", nargs="+", help="text with [MASK] in it")
-    parser.add_argument("--top-k", type=_positive, default=5, help="tokens to show (5)")
+    parser.add_argument(
+        "--top-k",
+        type=_positive,
+        default=5,
+        help="tokens to show (5), at most all of the vocabulary",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per text")
 
 

@@ -6,7 +6,7 @@ Source: Devlin et al. 2018 (https://arxiv.org/abs/1810.04805), appendix A.2, and
 Differs: English Wikipedia of 2023-06-01 alone (BooksCorpus is no longer given out);
     length 128 throughout (the paper takes 512 for the last tenth of the steps).
 Command: bert-jax pretrain --config=base_2018 --workdir=runs/base
-    The extra `beam` is needed to prepare Wikipedia.
+    TFDS must have prepared Wikipedia as ArrayRecord before (extra `beam`; see README).
 Hardware: an accelerator; not a CPU. Not yet run to its end.
 """
 

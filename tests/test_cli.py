@@ -205,8 +205,12 @@ def test_fill_mask(stand_in: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("25.0%  zoë") == 5
 
 
+@pytest.mark.parametrize("untrained", [None, {"mlm_loss": 7.5}])
 def test_the_end_of_a_run_is_told(
-    stand_in: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    stand_in: Any,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    untrained: dict[str, float] | None,
 ) -> None:
     data = types.SimpleNamespace(data=types.SimpleNamespace(directory="prepared"))
     predictions = [[Prediction("word", 0.5, "a word b")]] * 3
@@ -222,13 +226,17 @@ def test_the_end_of_a_run_is_told(
         ),
     )
     outcome = types.SimpleNamespace(
-        metrics={"mlm_loss": 5.0}, unigram={"mlm_loss": 6.25}, nats_below_unigram=1.25
+        metrics={"mlm_loss": 5.0},
+        untrained=untrained,
+        unigram={"mlm_loss": 6.25},
+        nats_below_unigram=1.25,
     )
     verbs._tell_outcome(tmp_path, outcome)
     text = capsys.readouterr().out
     assert f"The model is in {tmp_path}." in text
     assert "mlm_loss 5.000" in text
     assert "mlm_loss 6.250" in text
+    assert ("  before training   mlm_loss 7.500" in text) == (untrained is not None)
     assert "1.25 nats below" in text
     assert text.count("prepared tokenizer [MASK]\n   50.0%  word") == 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,16 @@ BAD = [
     ("data.sources", [{"name": 3}], "data.sources[0].name=3 must be of type str"),
     ("data.sources", ["pg19", 3], "data.sources[1]=3 must be a group"),
     ("data.sources", [{"name": "pg19", "split": ""}], "data.sources[0].split='' must be"),
+    (
+        "data.sources",
+        [{"name": "text_files", "path": "/x", "documents": "blank"}],
+        "data.sources[0].documents='blank' must be one of auto, blank_lines, file",
+    ),
+    (
+        "data.sources",
+        [{"name": "pg19", "documents": "file"}],
+        "data.sources[0].documents='file' must be auto for pg19",
+    ),
     ("data.directory", 3, "of type str"),
     ("data.eval_fraction", 0.0, "above 0"),
     ("data.eval_fraction", 0.6, "at most 0.5"),
@@ -226,3 +237,28 @@ def test_a_given_size_wins_over_the_name() -> None:
         2,
     )
     assert bert.padded_vocab_size == 128
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"hidden_size": 770},
+            "hidden_size=770 must be a multiple of num_attention_heads=12",
+        ),
+        ({"hidden_act": "relu"}, "hidden_act='relu' must be one of gelu, gelu_tanh"),
+        ({"vocab_size": 0}, "vocab_size=0 must be a whole number, at least 1"),
+        ({"num_attention_heads": 0}, "num_attention_heads=0 must be a whole number"),
+        ({"num_hidden_layers": 2.0}, "num_hidden_layers=2.0 must be a whole number"),
+        ({"type_vocab_size": -1}, "type_vocab_size=-1 must be a whole number"),
+        ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob=1.0 must be at least 0 and"),
+        ({"attention_probs_dropout_prob": math.nan}, "=nan must be at least 0 and below 1"),
+    ],
+)
+def test_an_impossible_architecture_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        BertConfig(**fields)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError):
+        dataclasses.replace(BertConfig.named("base"), **fields)

@@ -17,7 +17,6 @@ from bert_jax.corpora.document_builder import prepare
 from bert_jax.corpora.documents import DocumentSource, notes_of
 
 Progress = Callable[[str, int, int], None]
-DOCUMENT_RULE = "auto"
 
 
 def open_source(
@@ -61,7 +60,7 @@ def source_fingerprint(source: SourceConfig, data: DataConfig) -> str:
         return installed_docs.fingerprint(data.eval_fraction)
     if source.name == "text_files":
         return text_files.fingerprint(
-            source.path, source.feature, DOCUMENT_RULE, data.encoding_errors
+            source.path, source.feature, source.documents, data.encoding_errors
         )
     return ""
 
@@ -97,7 +96,7 @@ def _text_files(
         name=digest[:16],
         path=source.path,
         feature=source.feature,
-        documents=DOCUMENT_RULE,
+        documents=source.documents,
         encoding_errors=data.encoding_errors,
         progress=progress,
     )
@@ -143,9 +142,11 @@ def _ready_builder(name: str) -> Any:
         ) from None
     if not builder.is_prepared():
         raise ValueError(
-            f"data.sources: {name} is not prepared under {builder.data_dir}; run "
-            f"tfds.builder({name!r}, file_format='array_record').download_and_prepare(), "
-            "or set TFDS_DATA_DIR to where it is"
+            f"data.sources: {name} is not prepared under {builder.data_dir}; set "
+            "TFDS_DATA_DIR to where it is, or run (after pip install 'bert_jax[beam]' for "
+            'Wikipedia) python -c "import tensorflow_datasets as tfds; '
+            f"tfds.text.Wikipedia; tfds.builder('{name}', file_format='array_record')"
+            '.download_and_prepare()"'
         )
     return builder
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import glob
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from bert_jax.corpora.document_builder import DocumentBuilder
 from bert_jax.corpora.documents import Document
 from bert_jax.corpora.text_readers import Counts, read_documents
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
+# Within this time of a change, another one may leave the time stamp as it is.
+SETTLED_SECONDS = 2.0
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -93,10 +97,31 @@ def find_files(pattern: str) -> list[tuple[str, Path]]:
 
 
 def fingerprint(pattern: str, *settings: str) -> str:
-    """Hex digest of the files' names and whole contents, and of the settings."""
+    """Hex digest of the files' names and whole contents, and of the settings.
+
+    A process reads a file again only if it has changed since.
+    """
     digest = hashlib.sha256("\0".join((VERSION, *settings)).encode())
     for name, path in find_files(pattern):
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"\0{name}\0{content}".encode())
+        digest.update(f"\0{name}\0{_content_sha256(path)}".encode())
     return digest.hexdigest()
+
+
+def _content_sha256(path: Path) -> str:
+    """SHA-256 of a file, from memory where it was read before and stands as it did."""
+    facts = path.stat()
+    if abs(time.time() - facts.st_ctime) < SETTLED_SECONDS:
+        return _read_sha256(path)
+    return _known_sha256(path, facts.st_size, facts.st_ctime_ns, facts.st_ino)
+
+
+@functools.cache
+def _known_sha256(path: Path, size: int, changed: int, inode: int) -> str:
+    """SHA-256 of the file that looked so; all but the path only tell its states apart."""
+    del size, changed, inode
+    return _read_sha256(path)
+
+
+def _read_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

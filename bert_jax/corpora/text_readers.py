@@ -25,7 +25,6 @@ from bert_jax.text.unicode import well_formed
 MAX_DOCUMENT_CHARACTERS = 8_000_000
 PROBE_LINES = 2000
 LONG_LINE_CHARACTERS = 120
-DOCUMENT_RULES = ("auto", "blank_lines", "file")
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _DOC_TAG = re.compile(r"<doc\b[^>]*>")
@@ -37,12 +36,14 @@ _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclasses.dataclass
 class Counts:
-    """What reading dropped or replaced."""
+    """What reading dropped or replaced, and how many plain files were cut which way."""
 
     empty_documents: int = 0
     undecodable_bytes: int = 0
     nul_characters: int = 0
     cut_documents: int = 0
+    files_cut_at_blank_lines: int = 0
+    files_as_one_document: int = 0
 
 
 def read_documents(
@@ -56,9 +57,13 @@ def read_documents(
         name: short name of the file; ids and titles are made from it.
         feature: the field of JSON lines that holds the text.
         rule: where plain text is cut. "blank_lines": at blank lines; "file": one
-            document; "auto": at blank lines if the first 2,000 lines look like one
-            sentence a line with blank lines between documents (at least half of the
-            blocks have two lines or more, and 9 lines in 10 end a sentence).
+            document; "auto": as the file's first 2,000 lines look. At blank lines if
+            they are documents: the blocks between blank lines have one sentence a line
+            (9 lines in 10 end a sentence, and half of the blocks or more have several
+            lines), or every block is one line and as many blank lines stand between any
+            two. One document if the blocks are but paragraphs of it: wrapped ones, whose
+            lines end anywhere, as in a book of Project Gutenberg; or some of one line
+            beside some of several; or set apart by more blank lines at a chapter's end.
         encoding_errors: "replace" or "refuse" bytes that are not UTF-8.
         counts: added to.
 
@@ -74,9 +79,11 @@ def read_documents(
         documents = _wiki(lines, name)
     elif suffixes and suffixes[-1] in _JSON_LINES:
         documents = _json_lines(lines, name, path, feature)
-    elif rule == "blank_lines" or (rule == "auto" and _one_sentence_a_line(head)):
+    elif rule == "blank_lines" or (rule == "auto" and _blocks_are_documents(head)):
+        counts.files_cut_at_blank_lines += 1
         documents = _blank_line_blocks(lines, name)
     else:
+        counts.files_as_one_document += 1
         documents = _whole_file(lines, name, _is_paragraph_a_line(head))
     for document in documents:
         if document.text.strip():
@@ -223,13 +230,24 @@ def _whole_file(lines: Iterable[str], name: str, split_lines: bool) -> Iterator[
         yield Document(f"{name}#{number}", name, joint.join(part))
 
 
-def _one_sentence_a_line(lines: list[str]) -> bool:
-    """Whether this is text as BERT's sample_text.txt; see `read_documents`."""
-    groups = itertools.groupby(lines, key=lambda line: not line.strip())
-    blocks = [list(group) for blank, group in groups if not blank]
-    if len(blocks) < 2 or 2 * sum(len(block) > 1 for block in blocks) < len(blocks):
+def _blocks_are_documents(lines: list[str]) -> bool:
+    """Whether blank lines separate documents or paragraphs; see `read_documents`."""
+    blocks: list[list[str]] = []
+    gaps: list[int] = []
+    for blank, group in itertools.groupby(lines, key=lambda line: not line.strip()):
+        if blank:
+            gaps.append(len(list(group)))
+        else:
+            blocks.append([line.strip() for line in group])
+    if len(blocks) < 2:
         return False
-    sentences = [line.strip() for block in blocks for line in block]
+    num_longer = sum(len(block) > 1 for block in blocks)
+    if not num_longer:
+        first = int(not lines[0].strip())
+        return len(set(gaps[first : first + len(blocks) - 1])) == 1
+    if 2 * num_longer < len(blocks):
+        return False
+    sentences = [line for block in blocks for line in block]
     return 10 * sum(s[-1] in _SENTENCE_ENDS for s in sentences) >= 9 * len(sentences)
 
 

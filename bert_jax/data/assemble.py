@@ -147,5 +147,6 @@ def _check_splits(splits: dict[str, dict[str, int]], dropped: dict[str, int]) ->
         raise ValueError(
             "data.sources must give held-out documents beside those for training "
             f"({number} were left out as near-duplicates of training text); give at least "
-            "two documents with titles or ids of their own, or raise data.eval_fraction"
+            "two documents with titles or ids of their own (documents=blank_lines cuts the "
+            "files of a source at blank lines), or raise data.eval_fraction"
         )

@@ -7,6 +7,8 @@ it is first asked for and found again later; a lost plan is made again, the same
     plans/<recipe>/epoch-00000/pairs.bin     PAIR[M], M >= N: the example id is the place
     plans/<recipe>/epoch-00000/order.npy     uint32[N], example ids as they are served
 
+plans/ is in the prepared directory; where that cannot be written, in the cache.
+
 Every epoch serves N examples, as many as epoch 0 has, so that example g of a run stands
 in epoch g // N, row g % N, and no other plan is needed to know that. An epoch that has
 more leaves out a random few; one that has fewer serves a random few twice.
@@ -25,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bert_jax.config import DataConfig
+from bert_jax.data.cache import cache_root, is_writable
 from bert_jax.data.draws import Draws
 from bert_jax.data.files import digest, open_array, save_array, save_json
 from bert_jax.data.pairs import PAIR, plan_pairs
@@ -47,8 +50,23 @@ class EpochPlan(NamedTuple):
     order: np.ndarray
 
 
+def plans_folder(directory: Path, data_sha256: str) -> Path:
+    """Where the plans of a directory lie: in it, or in the cache if it is read-only.
+
+    Asked at the start of a run, so that no later epoch finds that it cannot be planned.
+    """
+    folder = directory / "plans"
+    return folder if is_writable(folder) else cache_root() / "plans" / data_sha256[:16]
+
+
 class EpochPlans:
     """The plans of one split, by epoch; safe to use from several threads.
+
+    Args:
+        folder: where they lie, made if need be; see `plans_folder`.
+        split: of the shards.
+        shards: the text they are plans of.
+        data: recipe of the pairs.
 
     Attributes:
         num_examples: N, examples of every epoch.
@@ -57,7 +75,7 @@ class EpochPlans:
         ValueError: the split gives no example.
     """
 
-    def __init__(self, directory: Path, split: str, shards: ShardSet, data: DataConfig):
+    def __init__(self, folder: Path, split: str, shards: ShardSet, data: DataConfig):
         self._shards = shards
         # The held-out examples are the same whatever the seed of the training ones.
         self._seed = data.seed if split == "train" else 0
@@ -70,7 +88,7 @@ class EpochPlans:
             "sequence_length": data.sequence_length,
             "short_sequence_rate": data.short_sequence_rate,
         }
-        self._directory = directory / "plans" / digest(recipe)
+        self._directory = folder / digest(recipe)
         self._lock = threading.Lock()
         self._open: dict[int, EpochPlan] = {}
         self._maker: threading.Thread | None = None

@@ -26,6 +26,7 @@ from bert_jax.config import Config
 from bert_jax.corpora.documents import DocumentSource
 from bert_jax.corpora.sources import open_source, open_validation, source_fingerprint
 from bert_jax.data.assemble import assemble
+from bert_jax.data.cache import cache_root as cache_root
 from bert_jax.data.files import digest, file_sha256, save_json
 from bert_jax.data.holdout import (
     EVERYTHING,
@@ -36,7 +37,7 @@ from bert_jax.data.holdout import (
 )
 from bert_jax.data.manifest import FILE_NAME, Manifest, check_manifest
 from bert_jax.data.ranges import Job, plan_ranges, run_ranges
-from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from bert_jax.text.tokenizer import Tokenizer, load_given_tokenizer, load_tokenizer
 from bert_jax.text.vocabulary import SAMPLE_BYTES, train_tokenizer
 
 Report = Callable[[str, int, int], None]
@@ -89,26 +90,27 @@ def default_directory(config: Config) -> Path:
     It is named after the settings and after what the sources hold at this moment, so
     that text which has changed is prepared anew.
     """
+    settings = data_settings(config)
     fingerprints = [
         source_fingerprint(source, config.data) for source in config.data.sources
     ]
-    return cache_root() / "data" / digest([data_settings(config), fingerprints])
-
-
-def cache_root() -> Path:
-    """bert_jax/ under $BERT_JAX_CACHE, else $XDG_CACHE_HOME, else ~/.cache."""
-    for variable in ("BERT_JAX_CACHE", "XDG_CACHE_HOME"):
-        if os.environ.get(variable):
-            return Path(os.environ[variable]) / "bert_jax"
-    return Path.home() / ".cache" / "bert_jax"
+    return cache_root() / "data" / digest([settings, fingerprints])
 
 
 def data_settings(config: Config) -> dict[str, Any]:
-    """What of `config` decides the shards; the recipe of pairs does not."""
+    """What of `config` decides the shards; the recipe of pairs does not.
+
+    Raises:
+        ValueError: there is nothing at tokenizer.path.
+    """
     data = config.data
     tokenizer: dict[str, Any] = dataclasses.asdict(config.tokenizer)
     if config.tokenizer.path:
         path = Path(config.tokenizer.path)
+        if not path.exists():
+            raise ValueError(
+                f"tokenizer.path={path} must be a folder or a vocab.txt; it is not there"
+            )
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         tokenizer["path"] = digest(
             [[file.name, file_sha256(file)] for file in files if file.is_file()]
@@ -130,9 +132,11 @@ def _prepare(
     num_processes: int | None,
 ) -> Manifest:
     """The steps, in order."""
+    # Before the corpus, which may take hours.
+    given = load_given_tokenizer(config.tokenizer) if config.tokenizer.path else None
     sources, holdouts = _open_sources(config, report)
     _begin(directory, settings, [source.fingerprint for source in sources])
-    tokenizer = _make_tokenizer(config, directory, sources, holdouts, report)
+    tokenizer = _make_tokenizer(config, given, directory, sources, holdouts, report)
     job = Job(directory, tuple(sources), tuple(holdouts), config.data.language)
     ranges = plan_ranges(sources)
     total, finished = sum(len(source) for source in sources), 0
@@ -161,6 +165,7 @@ def _open_sources(
             raise ValueError(
                 f"data.sources[{number}] ({source.name}) must hold documents and is empty"
             )
+        report(f"documents of {source.name}", len(source), len(source))
         sources.append(source)
         if validation is None:
             holdouts.append(choose_holdout(source, config.data.eval_fraction))
@@ -207,13 +212,14 @@ def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) 
         if found[key] != wanted[key]:
             raise ValueError(
                 f"data.directory={directory} must hold data of this configuration; it was "
-                f"prepared with {key}={found[key]!r}, which is now {wanted[key]!r}: choose "
-                "another directory or remove it"
+                f"prepared with {key}={found[key]!r}, which is now {wanted[key]!r}: set "
+                "data.directory to another folder or leave it empty"
             )
 
 
 def _make_tokenizer(
     config: Config,
+    given: Tokenizer | None,
     directory: Path,
     sources: Sequence[DocumentSource],
     holdouts: Sequence[Holdout],
@@ -223,16 +229,9 @@ def _make_tokenizer(
     final = directory / "tokenizer"
     if not final.exists():
         report("vocabulary", 0, 1)
-        if config.tokenizer.path:
-            tokenizer = load_tokenizer(
-                Path(config.tokenizer.path),
-                lowercase=config.tokenizer.lowercase,
-                strip_accents=config.tokenizer.strip_accents,
-            )
-        else:
-            tokenizer = train_tokenizer(
-                config.tokenizer, _training_texts(sources, holdouts)
-            )
+        tokenizer = given or train_tokenizer(
+            config.tokenizer, _training_texts(sources, holdouts)
+        )
         draft = directory / "work" / "tokenizer"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config import DataConfig
-from bert_jax.data.epoch_plan import EpochPlans
+from bert_jax.data.epoch_plan import EpochPlans, plans_folder
 from bert_jax.data.manifest import check_manifest
 from bert_jax.data.pairs import PAIR
 from bert_jax.data.shards import ShardSet
@@ -92,7 +92,8 @@ class BatchStream:
         self._length = data.sequence_length
         self._split = split
         self._shards = ShardSet(directory, split, manifest.splits[split]["shards"])
-        self._plans = EpochPlans(directory, split, self._shards, data)
+        plans = plans_folder(directory, manifest.sha256)
+        self._plans = EpochPlans(plans, split, self._shards, data)
         self._global_rows = global_batch_size
         self._rows = global_batch_size // host_count
         self._first_row = host_index * self._rows

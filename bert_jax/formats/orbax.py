@@ -18,6 +18,12 @@ import orbax.checkpoint as ocp
 
 FORMAT_VERSION = 1
 
+# What to do where a hash in the record is not the expected one.
+_REMEDIES = {
+    "tokenizer_sha256": "use the tokenizer of the run",
+    "data_sha256": "use the data of the run, or a new workdir",
+}
+
 # Orbax reports every save in a dozen lines on the terminal that shows the run's progress,
 # and warns of a file that a checkpoint of several items does not have.
 logging.getLogger("absl").setLevel(logging.ERROR)
@@ -28,16 +34,21 @@ class CheckpointStore:
 
     Args:
         directory: where they lie; made if absent.
-        keep: newest checkpoints to keep; older ones are deleted after a save.
+        keep: newest checkpoints to keep; older ones are deleted after a save. None to
+            read only: nothing is made or deleted, and a save that another process has
+            under way goes on undisturbed.
     """
 
-    def __init__(self, directory: Path, *, keep: int):
+    def __init__(self, directory: Path, *, keep: int | None):
+        is_reader = keep is None
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep,
-                cleanup_tmp_directories=True,
-                enable_async_checkpointing=True,
+                read_only=is_reader,
+                create=not is_reader,
+                cleanup_tmp_directories=not is_reader,
+                enable_async_checkpointing=not is_reader,
             ),
             item_names=("params", "optimizer", "meta"),
         )
@@ -113,19 +124,46 @@ class CheckpointStore:
         return meta
 
 
+def newest_record(directory: Path) -> tuple[int, dict[str, Any]] | None:
+    """Step and JSON record of the newest checkpoint; None where there is none.
+
+    Nothing is written, as with all that only reads.
+    """
+    if not directory.is_dir():
+        return None
+    with CheckpointStore(directory, keep=None) as store:
+        step = store.latest_step()
+        return None if step is None else (step, store.meta(step))
+
+
+def check_hashes(step: int, meta: dict[str, Any], **hashes: str) -> None:
+    """Raises ValueError where a checkpoint's record has another hash than expected.
+
+    Args:
+        step: which checkpoint.
+        meta: its record.
+        hashes: `tokenizer_sha256` and `data_sha256`, or one of them, as they are here.
+    """
+    for key, expected in hashes.items():
+        if meta[key] != expected:
+            raise ValueError(
+                f"checkpoint {step} has {key}={meta[key][:12]}…; it must be that of "
+                f"this run, {expected[:12]}…; {_REMEDIES[key]}"
+            )
+
+
 def load_params(directory: Path) -> tuple[int, Any, dict[str, Any]]:
     """Step, parameters as NumPy arrays and record of the newest checkpoint, on any device.
+
+    Nothing is written: the run may be going on meanwhile.
 
     Raises:
         ValueError: there is no checkpoint.
     """
-    if not directory.is_dir():
+    newest = newest_record(directory)
+    if newest is None:
         raise ValueError(f"{directory} has no checkpoint; train first")
-    with CheckpointStore(directory, keep=1_000_000) as store:
-        step = store.latest_step()
-        if step is None:
-            raise ValueError(f"{directory} has no checkpoint; train first")
-        meta = store.meta(step)
+    step, meta = newest
     with ocp.PyTreeCheckpointer() as reader:
         path = directory.absolute() / str(step) / "params"
         structure = reader.metadata(path).item_metadata.tree

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bert_jax.config import BertConfig, Config
-from bert_jax.formats.orbax import load_params
+from bert_jax.formats.orbax import check_hashes, load_params
 from bert_jax.model import bert
+from bert_jax.text.tokenizer import load_tokenizer
 
 
 class _FromPretrained:
@@ -27,15 +28,19 @@ class _FromPretrained:
         """A trained model from the newest checkpoint of a run.
 
         Args:
-            path: workdir of `bert-jax pretrain`.
+            path: workdir of `bert-jax pretrain`; nothing is written there.
             dtype: numbers to compute in; parameters stay float32.
             config_overrides: fields of `BertConfig` to replace; those that would change
                 the shape of a parameter cannot be.
 
         Raises:
-            ValueError: `path` has no checkpoint, or an override changes a shape.
+            ValueError: `path` has no checkpoint, its tokenizer is not the one that the
+                checkpoint was trained with, or an override changes a shape.
         """
-        _, params, meta = load_params(Path(path) / "checkpoints")
+        step, params, meta = load_params(Path(path) / "checkpoints")
+        tokenizer = Path(path) / "tokenizer"
+        if tokenizer.is_dir():
+            check_hashes(step, meta, tokenizer_sha256=load_tokenizer(tokenizer).sha256)
         config = Config.from_dict(meta["config"]).bert_config(meta["vocab_size"])
         for key in cls._prefix:
             params = params[key]

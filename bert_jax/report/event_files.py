@@ -21,12 +21,17 @@ class EventFiles:
         """Opens a new event file.
 
         Args:
-            start_step: the step that the run goes on from; what was written of later
-                steps is taken back.
+            start_step: the step that the run goes on from; what earlier files have of
+                later steps is taken back. A run that begins at step 0 takes back all,
+                since it writes step 0 anew.
         """
+        directory = pathlib.Path(workdir) / DIRECTORY_NAME
+        number = len(list(directory.iterdir())) if directory.is_dir() else 0
         self._writer = SummaryWriter(
-            str(pathlib.Path(workdir) / DIRECTORY_NAME),
-            purge_step=start_step + 1 if start_step else None,
+            str(directory),
+            # Names have seconds: without a number, two starts in one would share a file.
+            filename_suffix=f".{number:04d}",
+            purge_step=start_step + 1 if start_step else 0,
         )
 
     def append(self, row: Mapping[str, Any]) -> None:

@@ -42,10 +42,11 @@ def fill_mask(
     Args:
         model_path: workdir of a pretraining run.
         texts: each with at least one [MASK].
-        top_k: candidates a text.
+        top_k: candidates a text; all of the vocabulary where it has fewer tokens.
 
     Raises:
-        ValueError: a text has no [MASK], or is longer than the model can take.
+        ValueError: a text has no [MASK] or is longer than the model can take, or the
+            tokenizer is not the one that the model was trained with.
     """
     if not (Path(model_path) / "tokenizer").is_dir():
         raise ValueError(f"model={model_path} must be the workdir of a pretraining run")
@@ -70,7 +71,9 @@ def fill_mask(
         np.arange(length) < lengths_B[:, None],
         masked_positions=jnp.asarray(positions_B1),
     ).prediction_logits
-    probabilities_BK, ids_BK = jax.lax.top_k(jax.nn.softmax(logits_B1V[:, 0]), top_k)
+    probabilities_BV = jax.nn.softmax(logits_B1V[:, 0])
+    top_k = min(top_k, probabilities_BV.shape[-1])
+    probabilities_BK, ids_BK = jax.lax.top_k(probabilities_BV, top_k)
     return [
         [
             Prediction(

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bert_jax.config import TokenizerConfig
 from bert_jax.text.entries import CONFIG_FILE, CONTROL_TOKENS, FORMAT_VERSION
 from bert_jax.text.unigram import SentencePieceTokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
@@ -25,6 +26,7 @@ __all__ = [
     "SentencePieceTokenizer",
     "Tokenizer",
     "WordPieceTokenizer",
+    "load_given_tokenizer",
     "load_tokenizer",
 ]
 
@@ -101,6 +103,31 @@ def load_tokenizer(
     if "format_version" in settings:
         return _load_own(path, settings)
     return _load_foreign(path, settings, lowercase, strip_accents)
+
+
+def load_given_tokenizer(config: TokenizerConfig) -> Tokenizer:
+    """The tokenizer at `config.path`, which must be what `config` says.
+
+    Raises:
+        ValueError: it cannot be loaded, or the files are of another kind or say that
+            text is folded otherwise.
+    """
+    tokenizer = load_tokenizer(
+        Path(config.path), lowercase=config.lowercase, strip_accents=config.strip_accents
+    )
+    wanted = {
+        "kind": config.kind,
+        "lowercase": config.lowercase,
+        "strip_accents": config.lowercase and config.strip_accents,
+    }
+    for name, value in wanted.items():
+        found = getattr(tokenizer, name)
+        if found != value:
+            raise ValueError(
+                f"tokenizer.{name}={value!r} must be {found!r}, as the files at "
+                f"tokenizer.path={config.path} say; set it so"
+            )
+    return tokenizer
 
 
 def _load_own(path: Path, settings: dict[str, Any]) -> Tokenizer:

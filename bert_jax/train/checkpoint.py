@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from bert_jax.config import Config
-from bert_jax.formats.orbax import CheckpointStore
+from bert_jax.formats.orbax import CheckpointStore, check_hashes
 from bert_jax.train.state import TrainState
 
 CHECKPOINTS = "checkpoints"
@@ -38,11 +38,11 @@ class Checkpoints:
         self._store = CheckpointStore(
             workdir / CHECKPOINTS, keep=config.train.keep_checkpoints
         )
+        self._hashes = {"tokenizer_sha256": tokenizer_sha256, "data_sha256": data_sha256}
         self._meta = {
             "config": config.to_dict(),
             "vocab_size": vocab_size,
-            "tokenizer_sha256": tokenizer_sha256,
-            "data_sha256": data_sha256,
+            **self._hashes,
         }
 
     def latest_step(self) -> int | None:
@@ -60,16 +60,7 @@ class Checkpoints:
         Raises:
             ValueError: the checkpoint belongs to another vocabulary or to other data.
         """
-        meta = self._store.meta(step)
-        for key, remedy in (
-            ("tokenizer_sha256", "use the tokenizer of the run"),
-            ("data_sha256", "use the data of the run, or a new workdir"),
-        ):
-            if meta[key] != self._meta[key]:
-                raise ValueError(
-                    f"checkpoint {step} has {key}={meta[key][:12]}…; it must be that of "
-                    f"this run, {str(self._meta[key])[:12]}…; {remedy}"
-                )
+        check_hashes(step, self._store.meta(step), **self._hashes)
         params, opt_state = self._store.restore(step, abstract.params, abstract.opt_state)
         return TrainState(_scalar_like(abstract.step, step), params, opt_state)
 
@@ -77,6 +68,15 @@ class Checkpoints:
         """Waits for the last save and lets go."""
         self._store.wait()
         self._store.__exit__(None, None, None)
+
+
+def check_num_steps(step: int, num_steps: int) -> None:
+    """Raises ValueError where the newest checkpoint is beyond the end of the run."""
+    if step > num_steps:
+        raise ValueError(
+            f"train.num_steps={num_steps} must be at least {step}, the step of the newest "
+            "checkpoint; raise it or use a new workdir"
+        )
 
 
 def _scalar_like(abstract: Any, value: int) -> jax.Array:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 
 from bert_jax.config import TrainConfig
-from bert_jax.train.checkpoint import Checkpoints
+from bert_jax.train.checkpoint import Checkpoints, check_num_steps
 from bert_jax.train.log import RunLog
 from bert_jax.train.state import TrainState
 
@@ -67,18 +67,15 @@ def train(
     first_step = checkpoints.latest_step()
     if first_step is None:
         state, first_step = job.init(), 0
-    elif first_step > config.num_steps:
-        raise ValueError(
-            f"train.num_steps={config.num_steps} must be at least {first_step}, the step "
-            "of the newest checkpoint; raise it or use a new workdir"
-        )
     else:
+        check_num_steps(first_step, config.num_steps)
         state = checkpoints.restore(first_step, job.abstract)
         log.line(f"resuming after step {first_step:,}")
     log.start(first_step)
-    if first_step == 0:
-        log.eval_row(0, job.evaluate(state.params))
-    if first_step >= config.num_steps:
+    is_finished = first_step == config.num_steps
+    if first_step == 0 or (is_finished and not log.has_eval_row(first_step)):
+        log.eval_row(first_step, job.evaluate(state.params))
+    if is_finished:
         return state
 
     # Compile, with a word to the one who waits.

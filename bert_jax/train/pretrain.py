@@ -18,7 +18,7 @@ from bert_jax.config import Config
 from bert_jax.data.manifest import Manifest
 from bert_jax.data.prepare import cache_root, data_directory, prepare
 from bert_jax.data.stream import BatchStream
-from bert_jax.formats.orbax import load_params
+from bert_jax.formats.orbax import check_hashes, load_params, newest_record
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.model.flops import pretraining_flops_per_row
 from bert_jax.objective.masking import Masking
@@ -27,10 +27,11 @@ from bert_jax.optim.adamw import make_optimizer, make_schedule
 from bert_jax.parallel.devices import measure_matmul_flops_per_second, use_compilation_cache
 from bert_jax.parallel.mesh import check_batch, make_mesh
 from bert_jax.parallel.placement import make_row_constraint, place_batch
+from bert_jax.parallel.rules import tree_shardings
 from bert_jax.report.metrics_file import read_metrics
 from bert_jax.report.progress import Progress
 from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
-from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints
+from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints, check_num_steps
 from bert_jax.train.evaluation import MASK_RATE, MASK_SEED, make_evaluate, unigram_metrics
 from bert_jax.train.log import RunLog
 from bert_jax.train.loop import Job, train
@@ -41,8 +42,8 @@ from bert_jax.train.workdir import (
     TOKENIZER,
     check_workdir,
     load_config_of,
-    open_workdir,
-    set_data_directory,
+    save_config,
+    with_data_directory,
 )
 
 
@@ -52,12 +53,13 @@ class Outcome:
 
     Attributes:
         metrics: held-out metrics of the model.
-        untrained: the same of the model before its first step.
+        untrained: the same of the model before its first step; None where the workdir
+            has lost the record.
         unigram: the same of a model that knows word frequencies only.
     """
 
     metrics: dict[str, float]
-    untrained: dict[str, float]
+    untrained: dict[str, float] | None
     unigram: dict[str, float]
 
     @property
@@ -81,15 +83,30 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
     use_compilation_cache(cache_root() / "compiled")
     mesh = make_mesh(config.mesh)
     check_batch(mesh, config.train.global_batch_size)
-    config = open_workdir(workdir, config)
-    with RunLog(workdir, config.train.num_steps, progress) as log:
+    last = config.train.num_steps
+    newest = newest_record(workdir / CHECKPOINTS)
+    if newest is None:
+        save_config(workdir, config)
+    else:
+        config = check_workdir(workdir, config)
+        check_num_steps(newest[0], last)
+    with RunLog(workdir, last, progress) as log:
         log.line(
             f"{mesh.size} x {mesh.devices.flat[0].device_kind}, mesh {dict(mesh.shape)}"
         )
-        log.status("preparing")
-        config, manifest = _prepared(config, workdir, progress)
-        tokenizer = load_tokenizer(workdir / TOKENIZER)
+        if newest is None:
+            log.status("preparing")
+        directory = data_directory(config)
+        config = with_data_directory(config, directory)
+        manifest = prepare(config, directory, report=progress.bar)
+        tokenizer = _tokenizer(workdir, manifest, directory, newest)
         setup = _Setup(config, tokenizer, mesh)
+        job = setup.job()
+        # All checks have passed: from here on a run that resumes writes, too.
+        save_config(workdir, config)
+        if newest is None:
+            tokenizer.save(workdir / TOKENIZER)
+        log.status("preparing")
         checkpoints = Checkpoints(
             workdir,
             config,
@@ -98,24 +115,53 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
             data_sha256=manifest.sha256,
         )
         try:
-            train(setup.job(), config.train, checkpoints, log)
+            train(job, config.train, checkpoints, log)
         finally:
             checkpoints.close()
-        rows = {(row["step"], row.get("split")): row for row in read_metrics(workdir)}
-        last = config.train.num_steps
-        if (last, "unigram") not in rows:
-            rows[last, "unigram"] = setup.unigram_metrics()
-            log.eval_row(last, rows[last, "unigram"], split="unigram")
+        if not log.has_eval_row(last, split="unigram"):
+            log.eval_row(last, setup.unigram_metrics(), split="unigram")
         log.status("done")
+    return _outcome(read_metrics(workdir), last)
+
+
+def _outcome(rows: list[dict[str, Any]], last: int) -> Outcome:
+    metrics = {
+        (row["step"], row["split"]): {
+            name: value for name, value in row.items() if name not in ("step", "split")
+        }
+        for row in rows
+        if "split" in row
+    }
     return Outcome(
-        metrics=_numbers(rows[last, "eval"]),
-        untrained=_numbers(rows[0, "eval"]),
-        unigram=_numbers(rows[last, "unigram"]),
+        metrics=metrics[last, "eval"],
+        untrained=metrics[0, "eval"] if (0, "eval") in metrics else None,
+        unigram=metrics[last, "unigram"],
     )
 
 
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name not in ("step", "split")}
+def _tokenizer(
+    workdir: Path,
+    manifest: Manifest,
+    directory: Path,
+    newest: tuple[int, dict[str, Any]] | None,
+) -> Tokenizer:
+    """The tokenizer of a run: of its data, and once there is a checkpoint its own.
+
+    Raises:
+        ValueError: the newest checkpoint was trained with another one or on other data.
+    """
+    if newest is None:
+        return load_tokenizer(directory / TOKENIZER)
+    step, meta = newest
+    check_hashes(
+        step,
+        meta,
+        tokenizer_sha256=manifest.tokenizer_sha256,
+        data_sha256=manifest.sha256,
+    )
+    tokenizer = load_tokenizer(workdir / TOKENIZER)
+    check_hashes(step, meta, tokenizer_sha256=tokenizer.sha256)
+    return tokenizer
 
 
 def evaluate(config: Config | None, workdir: Path) -> dict[str, Any]:
@@ -128,8 +174,12 @@ def evaluate(config: Config | None, workdir: Path) -> dict[str, Any]:
     config = check_workdir(workdir, config or load_config_of(workdir))
     use_compilation_cache(cache_root() / "compiled")
     mesh = make_mesh(config.mesh)
-    step, params, _ = load_params(workdir / CHECKPOINTS)
-    setup = _Setup(config, load_tokenizer(workdir / TOKENIZER), mesh)
+    check_batch(mesh, config.train.global_batch_size)
+    step, params, meta = load_params(workdir / CHECKPOINTS)
+    tokenizer = load_tokenizer(workdir / TOKENIZER)
+    check_hashes(step, meta, tokenizer_sha256=tokenizer.sha256)
+    setup = _Setup(config, tokenizer, mesh)
+    params = jax.device_put(params, tree_shardings(params, mesh))
     metrics, unigram = setup.evaluate(params), setup.unigram_metrics()
     return {
         "step": step,
@@ -137,14 +187,6 @@ def evaluate(config: Config | None, workdir: Path) -> dict[str, Any]:
         "unigram": unigram,
         "nats_below_unigram": unigram["mlm_loss"] - metrics["mlm_loss"],
     }
-
-
-def _prepared(config: Config, workdir: Path, progress: Progress) -> tuple[Config, Manifest]:
-    """Data on disk, their folder in the configuration, their tokenizer in the workdir."""
-    directory = data_directory(config)
-    manifest = prepare(config, directory, report=progress.bar)
-    load_tokenizer(directory / TOKENIZER).save(workdir / TOKENIZER)
-    return set_data_directory(workdir, config, directory), manifest
 
 
 class _Setup:
@@ -157,7 +199,7 @@ class _Setup:
         self._bert_config = config.bert_config(tokenizer.vocab_size)
         self._data = Path(config.data.directory)
         self._graphdef = nnx.graphdef(nnx.eval_shape(lambda: self._make_model(nnx.Rngs(0))))
-        self._eval_stream = self._stream("eval")
+        self._eval_stream, self._eval_rows = self._held_out()
         predictions = max(1, round(MASK_RATE * config.data.sequence_length))
         self._eval_loss = make_pretraining_loss(
             self._masking(MASK_RATE, predictions), seed=MASK_SEED
@@ -178,7 +220,7 @@ class _Setup:
             self._masking(objective.mask_rate, predictions), seed=train.seed
         )
         train_step = make_train_step(loss_fn, optimizer, self._graphdef, seed=train.seed)
-        stream = self._stream("train")
+        stream = self._stream("train", train.global_batch_size)
         schedule = make_schedule(config.optim, train.num_steps)
         flops_per_row = pretraining_flops_per_row(
             self._bert_config, length=config.data.sequence_length, predictions=predictions
@@ -241,21 +283,41 @@ class _Setup:
             vocab_size=self._tokenizer.vocab_size,
         )
 
-    def _stream(self, split: str) -> BatchStream:
+    def _stream(self, split: str, global_batch_size: int) -> BatchStream:
         return BatchStream(
             self._data,
             split=split,
             data=self._config.data,
-            global_batch_size=self._config.train.global_batch_size,
+            global_batch_size=global_batch_size,
             tokenizer=self._tokenizer,
             host_index=jax.process_index(),
             host_count=jax.process_count(),
         )
 
+    def _held_out(self) -> tuple[BatchStream, int]:
+        """Held-out batches and their rows: as in training, or all examples if fewer.
+
+        Raises:
+            ValueError: there are fewer held-out examples than devices that share a batch.
+        """
+        rows = self._config.train.global_batch_size
+        stream = self._stream("eval", rows)
+        examples = stream.examples_per_epoch
+        if examples >= rows:
+            return stream, rows
+        share = self._mesh.shape["data"] * self._mesh.shape["fsdp"]
+        if examples < share:
+            raise ValueError(
+                f"data.eval_fraction={self._config.data.eval_fraction} must hold out at "
+                f"least {share} examples, mesh.data x mesh.fsdp, and holds out {examples}; "
+                "raise it or add text"
+            )
+        rows = examples // share * share
+        return self._stream("eval", rows), rows
+
     def _eval_batches(self) -> Iterator[PretrainingBatch]:
         """The first held-out batches, each example once at the most."""
-        rows = self._config.train.global_batch_size
-        whole = max(1, self._eval_stream.examples_per_epoch // rows)
+        whole = self._eval_stream.examples_per_epoch // self._eval_rows
         return self._eval_stream.iterate(0, min(self._config.train.eval_batches, whole))
 
 

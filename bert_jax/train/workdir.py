@@ -40,25 +40,22 @@ def load_config_of(workdir: Path) -> Config:
     return Config.from_json(path.read_text(encoding="utf-8"))
 
 
-def open_workdir(workdir: Path, config: Config) -> Config:
-    """Makes the folder, or checks that it belongs to a run of the same configuration.
+def save_config(workdir: Path, config: Config) -> None:
+    """Makes the folder and writes the configuration, in place of one that is there.
 
-    Returns:
-        The configuration to run (see `check_workdir`).
+    To be called when nothing speaks against the run any more: a folder that has a
+    checkpoint belongs to its configuration (see `check_workdir`).
 
     Raises:
-        ValueError: the folder belongs to another run, or cannot be written.
+        ValueError: the folder cannot be written.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        if (workdir / CONFIG_FILE).exists():
-            config = check_workdir(workdir, config)
         write_text_atomically(workdir / CONFIG_FILE, config.to_json())
     except OSError as error:
         raise ValueError(
             f"workdir={workdir} must be a folder that can be written: {error.strerror}"
         ) from None
-    return config
 
 
 def check_workdir(workdir: Path, config: Config) -> Config:
@@ -72,8 +69,7 @@ def check_workdir(workdir: Path, config: Config) -> Config:
     """
     before = load_config_of(workdir)
     if not config.data.directory:
-        data = dataclasses.replace(config.data, directory=before.data.directory)
-        config = dataclasses.replace(config, data=data)
+        config = with_data_directory(config, Path(before.data.directory))
     old, new = _flat(before.to_dict()), _flat(config.to_dict())
     changed = [
         f"{key}={json.dumps(new[key])} must be {json.dumps(old[key])}"
@@ -88,12 +84,10 @@ def check_workdir(workdir: Path, config: Config) -> Config:
     return config
 
 
-def set_data_directory(workdir: Path, config: Config, directory: Path) -> Config:
-    """The configuration with its data directory resolved, also on disk."""
+def with_data_directory(config: Config, directory: Path) -> Config:
+    """The configuration with its data directory resolved."""
     data = dataclasses.replace(config.data, directory=str(directory))
-    config = dataclasses.replace(config, data=data)
-    write_text_atomically(workdir / CONFIG_FILE, config.to_json())
-    return config
+    return dataclasses.replace(config, data=data)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

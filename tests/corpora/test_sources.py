@@ -102,6 +102,22 @@ def test_mistakes_are_named(
     assert "\n" not in str(caught.value)
 
 
+def test_the_rule_of_documents_is_asked_for(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.txt").write_text("A wrapped\nparagraph.\n\n" * 50)
+    found = {}
+    for rule in ("auto", "blank_lines", "file"):
+        source = SourceConfig("text_files", path=str(tmp_path / "*.txt"), documents=rule)
+        found[rule] = open_source(source, DataConfig(), tmp_path / "cache")
+    assert {rule: len(source) for rule, source in found.items()} == {
+        "auto": 1,
+        "blank_lines": 50,
+        "file": 1,
+    }
+    assert found["blank_lines"].notes["files_cut_at_blank_lines"] == 1
+    assert found["auto"].notes["files_as_one_document"] == 1
+    assert len({source.fingerprint for source in found.values()}) == 3
+
+
 def test_files_without_text_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.txt").write_text(" \n\n")
     source = SourceConfig("text_files", path=str(tmp_path / "*.txt"))
@@ -214,3 +230,12 @@ except ValueError as error:
     # A process of its own: what another test has loaded must not help.
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "wikipedia/20230601.en is not prepared under" in found.stdout, found.stderr
+    (line,) = found.stdout.splitlines()
+    assert "pip install 'bert_jax[beam]'" in line
+    # The remedy, as far as it goes without the network, in a fresh process again.
+    remedy = line.partition('python -c "')[2].removesuffix('"')
+    code, call = remedy.rsplit(".", 1)
+    assert call == "download_and_prepare()"
+    check = f"import os; os.environ['TFDS_DATA_DIR'] = {str(tmp_path)!r}; {code}"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from bert_jax.corpora import text_readers
+from bert_jax.corpora import text_files, text_readers
 from bert_jax.corpora.documents import Document
 from bert_jax.corpora.text_files import find_files, fingerprint
 from bert_jax.corpora.text_readers import Counts, read_documents
@@ -77,6 +77,42 @@ def test_wrapped_paragraphs_are_one_document(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path / "a.txt", "\n\n\n\n".join(blocks) + "\n")
     assert [d.text for d in read(path)] == ["\n\n".join(blocks)]
     assert len(read(path, rule="blank_lines")) == 2
+
+
+WRAPPED = "A paragraph that is wrapped in\nthe middle of its only sentence,\ntwice."
+
+# blocks, what stands between two of them -> documents under auto
+LAYOUTS = {
+    "one-line documents": (
+        [f"Document number {i}. It is short." for i in range(50)],
+        1,
+        50,
+    ),
+    "no full stops": ([f"document number {i}" for i in range(50)], 2, 50),
+    "sentences a line": (["First one.\nSecond one!\nA third?"] * 50, 1, 50),
+    "wrapped paragraphs": ([WRAPPED] * 50, 1, 1),
+    "a book, a paragraph a line": (
+        ["I", *["A paragraph."] * 40, "By one\nand another"],
+        1,
+        1,
+    ),
+    "chapters": (["A paragraph.", "Its chapter ends.\n\n\n\nII"] * 20, 1, 1),
+    "one block": (["One.\nTwo.\nThree."], 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("start", ["", "\n\n\n"])
+def test_documents_of_a_layout(tmp_path: pathlib.Path, name: str, start: str) -> None:
+    blocks, gap, expected = LAYOUTS[name]
+    text = start + ("\n" * (gap + 1)).join(blocks) + "\n\n\n"
+    path, counts = write(tmp_path / "a.txt", text), Counts()
+    assert len(read(path, counts)) == expected
+    is_cut = int(expected > 1)
+    assert counts.files_cut_at_blank_lines == is_cut
+    assert counts.files_as_one_document == 1 - is_cut
+    assert len(read(path, rule="file")) == 1
+    assert len(read(path, rule="blank_lines")) >= len(blocks)
 
 
 def test_a_paragraph_a_line(tmp_path: pathlib.Path) -> None:
@@ -207,6 +243,31 @@ def test_fingerprint_is_of_names_contents_and_settings(tmp_path: pathlib.Path) -
     assert fingerprint(str(path), "auto") != before
 
 
+def test_a_file_that_stays_is_read_once_for_its_fingerprint(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_again: list[pathlib.Path] = []
+    real = text_files._read_sha256
+
+    def spy(path: pathlib.Path) -> str:
+        read_again.append(path)
+        return real(path)
+
+    monkeypatch.setattr(text_files, "_read_sha256", spy)
+    path = write(tmp_path / "x.txt", "some text")
+    # Just written, it may change again within the same tick of the clock.
+    before = fingerprint(str(path), "auto")
+    assert fingerprint(str(path), "auto") == before
+    assert len(read_again) == 2
+    monkeypatch.setattr(text_files, "SETTLED_SECONDS", 0.0)
+    assert {fingerprint(str(path), "auto") for _ in range(3)} == {before}
+    assert fingerprint(str(path), "file") != before
+    assert len(read_again) == 3
+    write(path, "some other text")
+    assert fingerprint(str(path), "auto") != before
+    assert len(read_again) == 4
+
+
 def test_real_files(shared_data: pathlib.Path) -> None:
     counts = Counts()
     wiki = read(shared_data / "wiki" / "wiki_01.gz", counts)
@@ -215,8 +276,9 @@ def test_real_files(shared_data: pathlib.Path) -> None:
     assert "</doc>" not in "".join(d.text for d in wiki)
     sample = read(shared_data / "sample_text" / "sample_text.txt")
     assert len(sample) == 3
+    books = sorted((shared_data / "books").iterdir())
+    assert {path.name for path in books if len(read(path)) > 1} == set()
     book = read(shared_data / "books" / "Hardy_Tess_1891.txt.gz")
-    assert len(book) == 1
     assert not book[0].text.startswith("\ufeff")
     assert "\r" not in book[0].text
     latin = shared_data / "gutenberg_raw" / "sherlock_1661-latin1.txt.gz"

@@ -21,7 +21,7 @@ def directory(prepared, documents):
 
 
 def open_plans(directory, split="train", data=DATA):
-    return EpochPlans(directory, split, ShardSet(directory, split, 2), data)
+    return EpochPlans(directory / "plans", split, ShardSet(directory, split, 2), data)
 
 
 def test_every_epoch_serves_as_many_examples_once_each(directory):

@@ -288,11 +288,53 @@ def test_a_sentencepiece_vocabulary_serves_as_well(corpus, tmp_path):
     assert (batch.input_ids[:, 0] == tokenizer.cls_id).all()
 
 
+@pytest.mark.parametrize("kind", ["absent", "sentencepiece"])
+def test_a_given_tokenizer_that_cannot_be_used_is_found_before_the_corpus_is_read(
+    finished, corpus, tmp_path, monkeypatch, kind
+):
+    monkeypatch.setattr(prepare_module, "open_source", None)
+    monkeypatch.setattr(prepare_module, "source_fingerprint", None)
+    values = make_config(corpus).to_dict()
+    values["tokenizer"] = {"path": str(finished / "tokenizer"), "kind": "sentencepiece"}
+    said = r"tokenizer\.kind='sentencepiece' must be 'wordpiece'"
+    if kind == "absent":
+        values["tokenizer"] = {"path": str(tmp_path / "absent")}
+        said = r"tokenizer\.path=.*absent must be .*; it is not there"
+        with pytest.raises(ValueError, match=said):
+            default_directory(Config.from_dict(values))
+    with pytest.raises(ValueError, match=said):
+        prepare(Config.from_dict(values), tmp_path / "data", report=quiet)
+
+
+def test_the_number_of_documents_is_reported_and_in_the_manifest(tmp_path):
+    (tmp_path / "texts").mkdir()
+    blocks = [f"The text of number {i}\nis wrapped {i} times." for i in range(60)]
+    (tmp_path / "texts" / "wiki_0.txt").write_text("\n\n".join(blocks))
+    values = make_config(tmp_path / "texts").to_dict()
+    with pytest.raises(ValueError, match="documents=blank_lines"):
+        prepare(Config.from_dict(values), tmp_path / "one", report=quiet)
+    values["data"]["sources"][0]["documents"] = "blank_lines"
+    calls = []
+    manifest = prepare(
+        Config.from_dict(values),
+        tmp_path / "many",
+        report=lambda *call: calls.append(call),
+        num_processes=1,
+    )
+    assert ("documents of text_files", 60, 60) in calls
+    assert manifest.sources[0]["documents"] == 60
+    assert manifest.sources[0]["notes"]["files_cut_at_blank_lines"] == 1
+    assert manifest.settings["sources"][0]["documents"] == "blank_lines"
+
+
 def test_data_of_another_configuration_are_refused(finished, corpus):
     with pytest.raises(
         ValueError, match=r"prepared with eval_fraction=0\.1, which is now 0\.2"
-    ):
+    ) as caught:
         prepare(make_config(corpus, eval_fraction=0.2), finished, report=quiet)
+    said = str(caught.value)
+    assert said.endswith("set data.directory to another folder or leave it empty")
+    assert "remove" not in said
 
 
 def test_the_recipe_of_pairs_needs_no_preparation(finished, corpus):

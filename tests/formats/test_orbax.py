@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from bert_jax.formats.orbax import FORMAT_VERSION, CheckpointStore, load_params
+from bert_jax.formats.orbax import (
+    FORMAT_VERSION,
+    CheckpointStore,
+    check_hashes,
+    load_params,
+    newest_record,
+)
 
 
 class Moments(NamedTuple):
@@ -111,12 +117,35 @@ def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
     assert load_params(tmp_path / "c")[0] == 2
 
 
+def test_reading_leaves_a_save_in_flight_alone(tmp_path: Path) -> None:
+    save(tmp_path / "c", [1, 7])
+    half = tmp_path / "c" / "8.orbax-checkpoint-tmp" / "params"
+    half.mkdir(parents=True)
+    (half / "array").write_text("half of it")
+    before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "c").rglob("*"))
+    assert load_params(tmp_path / "c")[0] == 7
+    newest = newest_record(tmp_path / "c")
+    assert newest is not None
+    assert (newest[0], newest[1]["step"]) == (7, 7)
+    assert sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "c").rglob("*")) == before
+
+
+def test_hashes_are_compared() -> None:
+    meta = {"tokenizer_sha256": "a" * 64, "data_sha256": "b" * 64}
+    check_hashes(3, meta, tokenizer_sha256="a" * 64)
+    with pytest.raises(
+        ValueError, match=r"^checkpoint 3 has data_sha256=b{12}…; .* c{12}…"
+    ):
+        check_hashes(3, meta, tokenizer_sha256="a" * 64, data_sha256="c" * 64)
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_no_checkpoint_is_one_line(tmp_path: Path, exists: bool) -> None:
     if exists:
         (tmp_path / "c").mkdir()
     with pytest.raises(ValueError, match=r"c has no checkpoint; train first$"):
         load_params(tmp_path / "c")
+    assert newest_record(tmp_path / "c") is None
     assert (tmp_path / "c").exists() == exists
 
 

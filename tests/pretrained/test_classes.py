@@ -92,6 +92,20 @@ def test_no_checkpoint_is_one_line(tmp_path: Path) -> None:
         BertModel.from_pretrained(tmp_path / "nothing")
 
 
+def test_the_tokenizer_beside_it_must_be_that_of_the_checkpoint(
+    tiny_workdir: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(tiny_workdir, tmp_path / "copy"))
+    path = copy / "checkpoints" / "6" / "meta" / "metadata"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "tokenizer_sha256": "0" * 64})
+    )
+    with pytest.raises(ValueError, match=r"^checkpoint 6 has tokenizer_sha256=0{12}…; "):
+        BertModel.from_pretrained(copy)
+    shutil.rmtree(copy / "tokenizer")  # none at hand: it is the caller's affair
+    BertModel.from_pretrained(copy)
+
+
 def test_a_missing_parameter_is_named(tiny_workdir: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_workdir, tmp_path / "copy"))
     path = copy / "checkpoints" / "6" / "meta" / "metadata"

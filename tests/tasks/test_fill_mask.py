@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bert_jax.config import TokenizerConfig
 from bert_jax.pretrained.classes import BertForPreTraining
 from bert_jax.tasks.fill_mask import fill_mask, held_out_examples
 from bert_jax.text.tokenizer import load_tokenizer
+from bert_jax.text.vocabulary import train_tokenizer
 
 
 def test_probabilities(tiny_workdir: Path) -> None:
@@ -26,6 +29,32 @@ def test_all_of_the_vocabulary_sums_to_one(tiny_workdir: Path) -> None:
     size = load_tokenizer(tiny_workdir / "tokenizer").vocab_size
     (answer,) = fill_mask(tiny_workdir, ["[MASK]"], size)
     assert sum(item.probability for item in answer) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_more_than_the_vocabulary_is_all_of_it(tiny_workdir: Path) -> None:
+    size = load_tokenizer(tiny_workdir / "tokenizer").vocab_size
+    (answer,) = fill_mask(tiny_workdir, ["ba [MASK]"], size + 1000)
+    assert len(answer) == size
+
+
+def test_another_tokenizer_is_refused(tiny_workdir: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_workdir, tmp_path / "copy"))
+    train_tokenizer(TokenizerConfig(vocab_size=64), ["another text of words"] * 9).save(
+        copy / "tokenizer"
+    )
+    given = load_tokenizer(copy / "tokenizer").sha256[:12]
+    said = rf"^checkpoint 6 has tokenizer_sha256=\w{{12}}…; .* {given}…; use the "
+    with pytest.raises(ValueError, match=said) as error:
+        fill_mask(copy, ["ba [MASK]"], 5)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_nothing_is_written(tiny_workdir: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_workdir, tmp_path / "copy"))
+    (copy / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir()  # the run goes on
+    before = sorted((path, path.stat().st_mtime_ns) for path in copy.rglob("*"))
+    fill_mask(copy, ["ba [MASK]"], 5)
+    assert sorted((path, path.stat().st_mtime_ns) for path in copy.rglob("*")) == before
 
 
 def test_the_model_is_asked_at_the_mask(tiny_workdir: Path) -> None:

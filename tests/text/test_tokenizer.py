@@ -14,7 +14,7 @@ from tokenizers import pre_tokenizers
 
 from bert_jax.config import TokenizerConfig
 from bert_jax.text.entries import CONTROL_TOKENS
-from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from bert_jax.text.tokenizer import Tokenizer, load_given_tokenizer, load_tokenizer
 from bert_jax.text.vocabulary import train_tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer, bert_normalizer
 
@@ -218,3 +218,33 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: pathlib.Path) -> None:
 def test_lowercasing_a_cased_vocabulary_is_refused(shared_data: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r"tokenizer\.lowercase=True must be False"):
         load_tokenizer(shared_data / "vocab" / "bert-base-cased-vocab.txt")
+
+
+@pytest.mark.parametrize(
+    ("saved", "asked", "said"),
+    [
+        ({}, {"kind": "sentencepiece"}, "kind='sentencepiece' must be 'wordpiece'"),
+        ({"lowercase": False}, {}, "lowercase=True must be False"),
+        ({}, {"lowercase": False}, "lowercase=False must be True"),
+        ({"strip_accents": False}, {}, "strip_accents=True must be False"),
+        ({}, {"strip_accents": False}, "strip_accents=False must be True"),
+    ],
+)
+def test_a_given_tokenizer_must_be_what_is_said_of_it(
+    tmp_path: pathlib.Path, saved: dict[str, Any], asked: dict[str, Any], said: str
+) -> None:
+    WordPieceTokenizer([*CONTROL_TOKENS, "dog"], **saved).save(tmp_path)
+    with pytest.raises(ValueError) as caught:
+        load_given_tokenizer(TokenizerConfig(path=str(tmp_path), **asked))
+    assert f"tokenizer.{said}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_given_tokenizer_that_is_what_is_said_of_it(tmp_path: pathlib.Path) -> None:
+    for folding in ({}, {"lowercase": False}, {"strip_accents": False}):
+        made = WordPieceTokenizer([*CONTROL_TOKENS, "dog"], **folding)
+        made.save(tmp_path / "t")
+        # A bare vocab.txt says nothing: what is asked for holds.
+        for path in (tmp_path / "t", tmp_path / "t" / "vocab.txt"):
+            config = TokenizerConfig(path=str(path), **folding)
+            assert load_given_tokenizer(config).sha256 == made.sha256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,30 @@ def test_a_finished_run_returns_at_once(tmp_path: Path) -> None:
     for a, b in zip(toy.arrays(before), toy.arrays(after), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (tmp_path / "metrics.jsonl").read_text() == text
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_the_end_of_a_finished_run_is_evaluated(tmp_path: Path, is_lost: bool) -> None:
+    """Where its record is lost, and where the end is a checkpoint on the way."""
+    toy.run(toy.make_job(), tmp_path, toy.config(num_steps=10))
+    expected = dict(rows(tmp_path))
+    if is_lost:
+        (tmp_path / "metrics.jsonl").unlink()
+        toy.run(toy.make_job(), tmp_path, toy.config(num_steps=10))
+        assert rows(tmp_path) == {(10, "eval"): expected[10, "eval"]}
+        return
+    shutil.rmtree(tmp_path / "checkpoints" / "10")
+    toy.run(toy.make_job(), tmp_path, toy.config(num_steps=9))
+    evaluated = [step for step, split in rows(tmp_path) if split == "eval"]
+    assert evaluated == [0, 4, 8, 9]
+
+
+def test_a_start_anew_takes_back_all(tmp_path: Path) -> None:
+    """Rows of a start without a checkpoint may be of another configuration."""
+    old = {"step": 0, "split": "eval", "square": -1.0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(old) + "\n")
+    toy.run(toy.make_job(), tmp_path, toy.config())
+    assert rows(tmp_path)[0, "eval"]["square"] > 0
 
 
 def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:

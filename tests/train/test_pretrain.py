@@ -15,11 +15,18 @@ import jax
 import numpy as np
 import pytest
 
-from bert_jax.config import Config, MeshConfig
+from bert_jax.config import Config, MeshConfig, TokenizerConfig
+from bert_jax.data.stream import BatchStream
 from bert_jax.formats.orbax import load_params
+from bert_jax.parallel.mesh import make_mesh
 from bert_jax.report.metrics_file import read_metrics
 from bert_jax.report.progress import Progress
-from bert_jax.train.pretrain import evaluate, pretrain
+from bert_jax.report.status import read_status
+from bert_jax.text.tokenizer import load_tokenizer
+from bert_jax.text.vocabulary import train_tokenizer
+from bert_jax.train.evaluation import make_evaluate
+from bert_jax.train.pretrain import _Setup, evaluate, pretrain
+from bert_jax.train.workdir import load_config_of
 
 TIMED = ("tokens_per_second", "mfu")
 
@@ -152,19 +159,159 @@ def test_evaluate_says_what_the_run_said(tiny_workdir: Path) -> None:
     assert found["nats_below_unigram"] == below
 
 
-def test_other_data_are_refused(copied: Path, tiny_config: Callable[..., Config]) -> None:
-    path = copied / "checkpoints" / "6" / "meta" / "metadata"
-    meta = json.loads(path.read_text())
-    path.write_text(json.dumps({**meta, "data_sha256": "0" * 64}))
-    with pytest.raises(ValueError, match="checkpoint 6 has data_sha256=000000000000…"):
+def files(workdir: Path) -> dict[Path, tuple[int, bytes]]:
+    """Every file and folder: when it was last written, and what it has."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in workdir.rglob("*")
+    }
+
+
+def test_evaluate_writes_nothing(copied: Path) -> None:
+    (copied / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir()  # the run goes on
+    before = files(copied)
+    evaluate(None, copied)
+    assert files(copied) == before
+
+
+def test_evaluate_places_parameters_once(
+    tiny_workdir: Path, tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def make(*arguments: Any) -> Any:
+        evaluate_params = make_evaluate(*arguments)
+
+        def watched(params: Any) -> Any:
+            seen.append(params["bert"]["pooler"]["kernel"])
+            return evaluate_params(params)
+
+        return watched
+
+    monkeypatch.setattr("bert_jax.train.pretrain.make_evaluate", make)
+    config = dataclasses.replace(tiny_config(), mesh=MeshConfig(data=1, fsdp=8))
+    evaluate(config, tiny_workdir)
+    (kernel,) = seen
+    assert kernel.addressable_shards[0].data.shape == (32 // 8, 32)
+
+
+def test_evaluate_refuses_rows_that_do_not_divide(copied: Path) -> None:
+    config = (copied / "config.json").read_text()
+    (copied / "config.json").write_text(
+        config.replace('"global_batch_size": 8', '"global_batch_size": 12')
+    )
+    with pytest.raises(ValueError, match=r"=12 must be a multiple of .* = 8"):
+        evaluate(None, copied)
+
+
+def test_evaluate_refuses_another_tokenizer(copied: Path) -> None:
+    write_meta(copied, tokenizer_sha256="0" * 64)
+    with pytest.raises(ValueError, match=r"^checkpoint 6 has tokenizer_sha256=0{12}…; "):
+        evaluate(None, copied)
+
+
+def write_meta(workdir: Path, **changes: Any) -> None:
+    """Changes the record of the last checkpoint."""
+    path = workdir / "checkpoints" / "6" / "meta" / "metadata"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("key", ["data_sha256", "tokenizer_sha256"])
+def test_other_data_are_refused_and_change_nothing(
+    copied: Path, tiny_config: Callable[..., Config], key: str
+) -> None:
+    write_meta(copied, **{key: "0" * 64})
+    (copied / "checkpoints" / "8.orbax-checkpoint-tmp").mkdir()
+    before = files(copied)
+    with pytest.raises(ValueError, match=f"^checkpoint 6 has {key}=000000000000…"):
         start(tiny_config(num_steps=9), copied)
+    assert files(copied) == before
 
 
-def test_fewer_steps_than_are_done_are_refused(
+def test_the_tokenizer_of_a_run_is_never_overwritten(
     copied: Path, tiny_config: Callable[..., Config]
 ) -> None:
-    with pytest.raises(ValueError, match=r"^train.num_steps=5 must be at least 6, ") as e:
-        start(tiny_config(num_steps=5), copied)
+    other = train_tokenizer(TokenizerConfig(vocab_size=64), ["another text"] * 9)
+    other.save(copied / "tokenizer")
+    before = files(copied)
+    with pytest.raises(ValueError, match=rf"^checkpoint 6 .*{other.sha256[:12]}…; use"):
+        start(tiny_config(num_steps=9), copied)
+    assert files(copied) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"num_steps": 5}, r"^train.num_steps=5 must be at least 6, "),
+        ({"num_steps": 9, "seed": 1}, "has a run of another configuration: train.seed=1"),
+    ],
+)
+def test_what_is_refused_changes_nothing(
+    copied: Path, tiny_config: Callable[..., Config], change: dict[str, int], said: str
+) -> None:
+    before = files(copied)
+    with pytest.raises(ValueError, match=said) as e:
+        start(tiny_config(**change), copied)
+    assert len(str(e.value).splitlines()) == 1
+    assert files(copied) == before
+
+
+def test_a_mesh_that_does_not_fit_changes_nothing(
+    copied: Path, tiny_config: Callable[..., Config]
+) -> None:
+    before = files(copied)
+    mesh = MeshConfig(data=1, tensor=8)  # and 2 heads
+    with pytest.raises(ValueError, match=r"mesh\.tensor=8 must divide"):
+        start(dataclasses.replace(tiny_config(), mesh=mesh), copied)
+    assert files(copied) == before
+
+
+def test_a_failed_first_start_locks_nothing(
+    tmp_path: Path, tiny_config: Callable[..., Config]
+) -> None:
+    config = tiny_config(seed=1)
+    data = dataclasses.replace(config.data, directory=str(tmp_path / "file"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises((ValueError, OSError)):
+        start(dataclasses.replace(config, data=data), tmp_path / "run")
+    assert read_status(tmp_path / "run").state == "failed"  # type: ignore[union-attr]
+    start(tiny_config(num_steps=3), tmp_path / "run")
+    assert load_config_of(tmp_path / "run") == tiny_config(num_steps=3)
+
+
+def test_a_lost_record_is_made_again(
+    copied: Path, tiny_workdir: Path, tiny_config: Callable[..., Config]
+) -> None:
+    (copied / "metrics.jsonl").unlink()
+    outcome = start(tiny_config(), copied)
+    assert outcome.untrained is None
+    expected = {(r["step"], r.get("split")): r for r in rows(tiny_workdir)}
+    for split, found in (("eval", outcome.metrics), ("unigram", outcome.unigram)):
+        for name, value in found.items():
+            assert value == pytest.approx(expected[6, split][name], rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [8, 16, 32, 64])
+def test_held_out_examples_stand_once(
+    tiny_config: Callable[..., Config], tiny_workdir: Path, rows: int
+) -> None:
+    """A batch of more rows than examples is cut to what 8 devices can share of them."""
+    tokenizer = load_tokenizer(tiny_workdir / "tokenizer")
+    config = tiny_config(global_batch_size=rows, eval_batches=99)
+    setup = _Setup(config, tokenizer, make_mesh(MeshConfig()))
+    held_out = setup._eval_stream.examples_per_epoch
+    assert 16 < held_out < 32
+    ids = [i for b in setup._eval_batches() for i in b.example_ids.tolist()]
+    batch = min(rows, held_out // 8 * 8)
+    assert len(ids) == len(set(ids)) == held_out // batch * batch
+
+
+def test_too_few_held_out_examples_are_refused(
+    tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchStream, "examples_per_epoch", 7)
+    with pytest.raises(ValueError, match=r"^data.eval_fraction=0.1 must .* 8 .* 7; ") as e:
+        start(tiny_config(), tmp_path)
     assert len(str(e.value).splitlines()) == 1
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bert_jax.config import Config
-from bert_jax.train.workdir import load_config_of, open_workdir, set_data_directory
+from bert_jax.train.workdir import (
+    check_workdir,
+    load_config_of,
+    save_config,
+    with_data_directory,
+)
 
 
 def make(**sections: dict[str, Any]) -> Config:
@@ -18,10 +22,11 @@ def make(**sections: dict[str, Any]) -> Config:
 
 def test_the_configuration_is_kept_resolved(tmp_path: Path) -> None:
     config = make(train={"num_steps": 7})
-    assert open_workdir(tmp_path / "a" / "b", config) == config
+    save_config(tmp_path / "a" / "b", config)
     assert load_config_of(tmp_path / "a" / "b") == config
-    config = set_data_directory(tmp_path / "a" / "b", config, Path("/data"))
+    config = with_data_directory(config, Path("/data"))
     assert config.data.directory == "/data"
+    save_config(tmp_path / "a" / "b", config)  # whatever was there
     assert load_config_of(tmp_path / "a" / "b") == config
 
 
@@ -36,12 +41,11 @@ def test_the_configuration_is_kept_resolved(tmp_path: Path) -> None:
 def test_what_does_not_decide_results_may_change(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    set_data_directory(tmp_path, open_workdir(tmp_path, make()), Path("/data"))
-    config = open_workdir(tmp_path, make(**change))
-    expected = make(**change)
-    data = dataclasses.replace(expected.data, directory="/data")  # of the run
-    assert config == dataclasses.replace(expected, data=data)
-    assert load_config_of(tmp_path) == config
+    before = with_data_directory(make(), Path("/data"))
+    save_config(tmp_path, before)
+    expected = with_data_directory(make(**change), Path("/data"))  # of the run
+    assert check_workdir(tmp_path, make(**change)) == expected
+    assert load_config_of(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -54,9 +58,9 @@ def test_what_does_not_decide_results_may_change(
     ],
 )
 def test_another_run_is_refused(tmp_path: Path, change: Any, said: str) -> None:
-    open_workdir(tmp_path, make())
+    save_config(tmp_path, make())
     with pytest.raises(ValueError, match="has a run of another configuration: ") as error:
-        open_workdir(tmp_path, make(**change))
+        check_workdir(tmp_path, make(**change))
     (line,) = str(error.value).splitlines()
     assert said in line
     assert line.endswith("use a new workdir")
@@ -71,4 +75,4 @@ def test_a_folder_of_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="must be a folder that can be written"):
-        open_workdir(tmp_path / "file", make())
+        save_config(tmp_path / "file", make())
