@@ -2,9 +2,9 @@
 
 Source: the embedded corpus `installed_docs` (documentation texts of the installed Python
     distribution); architecture of Turc et al. 2019 (https://arxiv.org/abs/1908.08962).
-Differs from the 2018 recipe, since it has minutes: bias-corrected AdamW with beta2 0.98, 30 %
-    of tokens masked (held-out masks are 15 %, always), no dropout, no short sequences, wider
-    initial weights, an informed start.
+Differs from the 2018 recipe, since it has minutes: bias-corrected AdamW with beta2 0.98,
+    30 % of tokens masked (held-out masks are 15 %, always), no dropout, no short
+    sequences, wider initial weights, an informed start.
 Command: bert-jax pretrain --config=tiny_cpu --workdir=runs/tiny
 Hardware: 2 CPU cores (AMD EPYC), 227 s from the corpus to the end, 1.0 GB of memory.
 Result: 4.94 nats on the masked words of held-out packages, 25.8 % of them right. Word
