@@ -14,7 +14,7 @@ from bert_jax.text.vocabulary import train_tokenizer
 # The constants that bound memory, made small so that a small corpus shows it; the corpus
 # is read by another process, since what is measured is the most that this one ever used.
 SCRIPT = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 from bert_jax.config import Config
 from bert_jax.corpora.sources import open_source
@@ -29,7 +29,9 @@ if directory:
     prepare(config, Path(directory), report=lambda *_: None, num_processes=1)
 else:
     open_source(config.data.sources[0], config.data, cache_root() / "corpora")
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+# Not ru_maxrss: a child begins with that of the process that started it.
+status = Path("/proc/self/status").read_text()
+print(json.dumps(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) * 1024))
 """
 MEGABYTES = {"small": 4, "large": 20}
 
