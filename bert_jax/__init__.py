@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from bert_jax.config import BertConfig as BertConfig
+    from bert_jax.bert_config import BertConfig as BertConfig
     from bert_jax.config import Config as Config
     from bert_jax.pretrained.classes import BertForPreTraining as BertForPreTraining
     from bert_jax.pretrained.classes import BertModel as BertModel
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it. A test holds the imports above to this table.
 _MODULES = {
-    "BertConfig": "bert_jax.config",
+    "BertConfig": "bert_jax.bert_config",
     "BertForPreTraining": "bert_jax.pretrained.classes",
     "BertModel": "bert_jax.pretrained.classes",
     "BertTokenizer": "bert_jax.text.bert_tokenizer",

@@ -1,8 +1,8 @@
 """BERT-base by the recipe of 2018: 1M steps of 256 sequences.
 
 Source: Devlin et al. 2018 (https://arxiv.org/abs/1810.04805), appendix A.2, and
-    google-research/bert. All values are the defaults of bert_jax/config.py, which follow
-    that recipe; they are written out here because this file documents a result.
+    google-research/bert. All values are the defaults of bert_jax/config_sections.py, which
+    follow that recipe; they are written out here because this file documents a result.
 Differs: English Wikipedia of 2023-06-01 alone (BooksCorpus is no longer given out);
     length 128 throughout (the paper takes 512 for the last tenth of the steps).
 Command: bert-jax pretrain --config=base_2018 --workdir=runs/base
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """What differs from the defaults of bert_jax/config.py."""
+    """What differs from the defaults of bert_jax/config_sections.py."""
     if arg:
         raise ValueError(f"base_2018 takes no argument, not {arg!r}")
     return ConfigDict(

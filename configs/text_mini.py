@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """What differs from the defaults of bert_jax/config.py.
+    """What differs from the defaults of bert_jax/config_sections.py.
 
     Args:
         arg: a glob of text files; several are separated by commas.

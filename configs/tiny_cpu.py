@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """What differs from the defaults of bert_jax/config.py."""
+    """What differs from the defaults of bert_jax/config_sections.py."""
     if arg:
         raise ValueError(f"tiny_cpu takes no argument, not {arg!r}")
     return ConfigDict(

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bert_jax.config import MODEL_SIZES, BertConfig, Config, ConfigError
+from bert_jax.bert_config import MODEL_SIZES, BertConfig
+from bert_jax.config import Config, ConfigError
 from bert_jax.strict_fields import walk_fields
 
 SMALL_RUN = {"optim": {"warmup_steps": 1}}

@@ -6,8 +6,9 @@ import pathlib
 
 import pytest
 
-from bert_jax.config import Config, ConfigError, SourceConfig
+from bert_jax.config import Config, ConfigError
 from bert_jax.config_flags import load_config, shipped_configs, split_arguments
+from bert_jax.config_sections import SourceConfig
 
 ARGUMENTS = {"text_mini": ":/texts/**/*.txt"}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from bert_jax.config import DataConfig, SourceConfig
+from bert_jax.config_sections import DataConfig, SourceConfig
 from bert_jax.corpora import installed_docs, text_files
 from bert_jax.corpora.document_builder import prepare
 from bert_jax.corpora.documents import DocumentSource, notes_of

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bert_jax.config import DataConfig
+from bert_jax.config_sections import DataConfig
 from bert_jax.data.cache import cache_root, is_writable
 from bert_jax.data.draws import Draws
 from bert_jax.data.files import digest, open_array, save_array, save_json

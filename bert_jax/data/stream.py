@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.config import DataConfig
+from bert_jax.config_sections import DataConfig
 from bert_jax.data.epoch_plan import EpochPlans, plans_folder
 from bert_jax.data.manifest import check_manifest
 from bert_jax.data.pairs import PAIR

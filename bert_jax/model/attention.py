@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 from bert_jax.model.dropout import dropout
 
 _PROBABILITY_SITE = 0

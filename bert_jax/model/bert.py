@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 from bert_jax.model.attention import Attention, plain_attention
 from bert_jax.model.encoder import (
     ACTIVATIONS,

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 from bert_jax.model.attention import Attention, SelfAttention
 from bert_jax.model.dropout import dropout
 from bert_jax.random_bits import fold

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 
 
 def pretraining_flops_per_row(config: BertConfig, *, length: int, predictions: int) -> int:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bert_jax.config import OptimConfig
+from bert_jax.config_sections import OptimConfig
 from bert_jax.optim.decay import decay_mask
 from bert_jax.optim.schedules import warmup_linear_decay
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from bert_jax.config import MeshConfig
+from bert_jax.config_sections import MeshConfig
 
 AXES = ("data", "fsdp", "tensor", "sequence")
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from bert_jax.config import BertConfig, Config
+from bert_jax.bert_config import BertConfig
+from bert_jax.config import Config
 from bert_jax.formats.orbax import check_hashes, load_params
 from bert_jax.model import bert
 from bert_jax.text.tokenizer import load_tokenizer

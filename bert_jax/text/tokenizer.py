@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bert_jax.config import TokenizerConfig
+from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.entries import CONFIG_FILE, CONTROL_TOKENS, FORMAT_VERSION
 from bert_jax.text.unigram import SentencePieceTokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer

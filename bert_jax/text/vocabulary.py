@@ -12,7 +12,7 @@ import sentencepiece
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from bert_jax.config import TokenizerConfig
+from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.entries import CONTROL_TOKENS
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.unicode import well_formed

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from bert_jax.config import TrainConfig
+from bert_jax.config_sections import TrainConfig
 from bert_jax.train.checkpoint import Checkpoints, check_num_steps
 from bert_jax.train.log import RunLog
 from bert_jax.train.state import TrainState

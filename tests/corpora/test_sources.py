@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bert_jax.config import DataConfig, SourceConfig
+from bert_jax.config_sections import DataConfig, SourceConfig
 from bert_jax.corpora import document_builder, installed_docs
 from bert_jax.corpora.documentation import Texts
 from bert_jax.corpora.documents import Document
@@ -197,7 +197,7 @@ def test_two_processes_may_prepare_at_once(
 
 SCRIPT = """
 import json, pathlib, sys
-from bert_jax.config import DataConfig, SourceConfig
+from bert_jax.config_sections import DataConfig, SourceConfig
 from bert_jax.corpora.sources import open_source
 config = SourceConfig("text_files", path=sys.argv[1])
 source = open_source(config, DataConfig(), pathlib.Path(sys.argv[2]))
@@ -220,7 +220,7 @@ def test_wikipedia_is_known_and_said_to_be_not_prepared(tmp_path: pathlib.Path) 
 import os
 os.environ["TFDS_DATA_DIR"] = {str(tmp_path)!r}
 from pathlib import Path
-from bert_jax.config import DataConfig, SourceConfig
+from bert_jax.config_sections import DataConfig, SourceConfig
 from bert_jax.corpora.sources import open_source
 try:
     open_source(SourceConfig("wikipedia/20230601.en"), DataConfig(), Path())

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bert_jax.config import DataConfig
+from bert_jax.config_sections import DataConfig
 from bert_jax.data import epoch_plan
 from bert_jax.data.epoch_plan import EpochPlans
 from bert_jax.data.shards import ShardSet

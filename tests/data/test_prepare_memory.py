@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bert_jax.config import TokenizerConfig
+from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.vocabulary import train_tokenizer
 
 # The constants that bound memory, made small so that a small corpus shows it; the corpus

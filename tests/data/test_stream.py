@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.config import DataConfig
+from bert_jax.config_sections import DataConfig
 from bert_jax.data.manifest import load_manifest
 from bert_jax.data.stream import BatchStream
 
@@ -192,7 +192,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 import bert_jax.data.prepare
-from bert_jax.config import DataConfig
+from bert_jax.config_sections import DataConfig
 from bert_jax.data.stream import BatchStream
 tokenizer = SimpleNamespace(sha256="f" * 64, cls_id=2, sep_id=3, pad_id=0)
 stream = BatchStream(Path({str(directory)!r}), split="train", global_batch_size=4,

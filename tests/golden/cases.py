@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.config import BertConfig, OptimConfig
+from bert_jax.bert_config import BertConfig
+from bert_jax.config_sections import OptimConfig
 from bert_jax.objective.masking import Masking
 
 FOLDER = pathlib.Path(__file__).parent

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -20,7 +20,7 @@ import transformers
 from golden import cases, torch_peer
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 from bert_jax.objective.masking import MaskedTokens, mask_tokens
 from bert_jax.random_bits import fold
 

@@ -19,7 +19,8 @@ from optim.reference_optimizers import (
 )
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.config import BertConfig, OptimConfig
+from bert_jax.bert_config import BertConfig
+from bert_jax.config_sections import OptimConfig
 from bert_jax.objective.masking import MaskedTokens
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}

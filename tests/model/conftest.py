@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flax import nnx
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 from bert_jax.model.bert import BertForPreTraining
 
 SMALL = BertConfig(

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.model.flops import pretraining_flops_per_row
 

@@ -16,7 +16,7 @@ from optim.reference_optimizers import (
     learning_rate_2018,
 )
 
-from bert_jax.config import OptimConfig
+from bert_jax.config_sections import OptimConfig
 from bert_jax.optim.adamw import make_optimizer, scale_by_bert_adam
 
 CONFIG = OptimConfig(

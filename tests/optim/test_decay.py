@@ -8,7 +8,7 @@ import jax
 import pytest
 from flax import nnx
 
-from bert_jax.config import BertConfig
+from bert_jax.bert_config import BertConfig
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.optim.decay import DECAY_RULES, decay_mask
 

@@ -6,7 +6,7 @@ import jax
 import pytest
 from jax.sharding import AxisType
 
-from bert_jax.config import MeshConfig
+from bert_jax.config_sections import MeshConfig
 from bert_jax.parallel.mesh import AXES, check_batch, make_mesh, mesh_shape
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bert_jax.config import MeshConfig
+from bert_jax.config_sections import MeshConfig
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.placement import place_batch
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bert_jax.config import TokenizerConfig
+from bert_jax.config_sections import TokenizerConfig
 from bert_jax.pretrained.classes import BertForPreTraining
 from bert_jax.tasks.fill_mask import fill_mask, held_out_examples
 from bert_jax.text.tokenizer import load_tokenizer

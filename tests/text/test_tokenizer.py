@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tokenizers import pre_tokenizers
 
-from bert_jax.config import TokenizerConfig
+from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.entries import CONTROL_TOKENS
 from bert_jax.text.tokenizer import Tokenizer, load_given_tokenizer, load_tokenizer
 from bert_jax.text.vocabulary import train_tokenizer

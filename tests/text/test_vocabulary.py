@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bert_jax.config import TokenizerConfig
+from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.vocabulary import sample_evenly, train_tokenizer
 
 # Words drawn by a fixed rule, with many ties in their counts.
 SCRIPT = """
 import json, sys
-from bert_jax.config import TokenizerConfig
+from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.vocabulary import train_tokenizer
 state, words = 1, []
 for _ in range(20000):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from train import toy
 
-from bert_jax.config import Config, MeshConfig
+from bert_jax.config import Config
+from bert_jax.config_sections import MeshConfig
 from bert_jax.train.checkpoint import Checkpoints
 
 

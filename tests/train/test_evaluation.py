@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.config import MeshConfig
+from bert_jax.config_sections import MeshConfig
 from bert_jax.objective.masking import Masking, mask_tokens
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.parallel.mesh import make_mesh

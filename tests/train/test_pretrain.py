@@ -15,7 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from bert_jax.config import Config, MeshConfig, TokenizerConfig
+from bert_jax.config import Config
+from bert_jax.config_sections import MeshConfig, TokenizerConfig
 from bert_jax.data.stream import BatchStream
 from bert_jax.formats.orbax import load_params
 from bert_jax.parallel.mesh import make_mesh
@@ -25,7 +26,8 @@ from bert_jax.report.status import read_status
 from bert_jax.text.tokenizer import load_tokenizer
 from bert_jax.text.vocabulary import train_tokenizer
 from bert_jax.train.evaluation import make_evaluate
-from bert_jax.train.pretrain import _Setup, evaluate, pretrain
+from bert_jax.train.pretrain import evaluate, pretrain
+from bert_jax.train.setup import Setup
 from bert_jax.train.workdir import load_config_of
 
 TIMED = ("tokens_per_second", "mfu")
@@ -188,7 +190,7 @@ def test_evaluate_places_parameters_once(
 
         return watched
 
-    monkeypatch.setattr("bert_jax.train.pretrain.make_evaluate", make)
+    monkeypatch.setattr("bert_jax.train.setup.make_evaluate", make)
     config = dataclasses.replace(tiny_config(), mesh=MeshConfig(data=1, fsdp=8))
     evaluate(config, tiny_workdir)
     (kernel,) = seen
@@ -298,7 +300,7 @@ def test_held_out_examples_stand_once(
     """A batch of more rows than examples is cut to what 8 devices can share of them."""
     tokenizer = load_tokenizer(tiny_workdir / "tokenizer")
     config = tiny_config(global_batch_size=rows, eval_batches=99)
-    setup = _Setup(config, tokenizer, make_mesh(MeshConfig()))
+    setup = Setup(config, tokenizer, make_mesh(MeshConfig()))
     held_out = setup._eval_stream.examples_per_epoch
     assert 16 < held_out < 32
     ids = [i for b in setup._eval_batches() for i in b.example_ids.tolist()]

@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from bert_jax.config import BertConfig, MeshConfig, OptimConfig
+from bert_jax.bert_config import BertConfig
+from bert_jax.config_sections import MeshConfig, OptimConfig
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.optim.adamw import make_optimizer
 from bert_jax.parallel.mesh import make_mesh

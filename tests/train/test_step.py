@@ -20,7 +20,8 @@ import pytest
 from flax import nnx
 
 from bert_jax.batch import PretrainingBatch
-from bert_jax.config import BertConfig, MeshConfig, OptimConfig
+from bert_jax.bert_config import BertConfig
+from bert_jax.config_sections import MeshConfig, OptimConfig
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.objective.losses import LossFn, Terms
 from bert_jax.objective.masking import Masking

@@ -12,7 +12,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from bert_jax.config import Config, MeshConfig
+from bert_jax.config import Config
+from bert_jax.config_sections import MeshConfig
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.placement import place_batch
 from bert_jax.parallel.rules import Rules
