@@ -111,8 +111,9 @@ class OptimConfig:
 
     name: str = _field(
         "bert_adamw",
-        "bert_adamw: the 2018 optimizer, no bias correction; adamw: bias-corrected",
-        choices=("bert_adamw", "adamw"),
+        "bert_adamw: the 2018 optimizer, no bias correction; adamw: bias-corrected; muon: "
+        "orthogonalized momentum for the matrices of the layers, adamw for the rest",
+        choices=("bert_adamw", "adamw", "muon"),
     )
     learning_rate: float = _field(1e-4, "peak learning rate", above=0.0, high=10.0)
     warmup_steps: int = _field(10_000, "steps of linear warm-up", low=0)

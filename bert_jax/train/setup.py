@@ -18,7 +18,7 @@ from bert_jax.model.bert import BertForPreTraining
 from bert_jax.model.flops import pretraining_flops_per_row
 from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss
-from bert_jax.optim.adamw import make_optimizer, make_schedule
+from bert_jax.optim.optimizer import make_optimizer, make_schedule
 from bert_jax.parallel.devices import measure_matmul_flops_per_second
 from bert_jax.parallel.placement import make_row_constraint, place_batch
 from bert_jax.text.tokenizer import Tokenizer

@@ -16,7 +16,7 @@ from bert_jax.batch import PretrainingBatch
 from bert_jax.config_sections import OptimConfig
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.objective.pretraining import make_pretraining_loss
-from bert_jax.optim.adamw import make_optimizer
+from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.train.state import TrainState
 from bert_jax.train.step import make_train_step
 

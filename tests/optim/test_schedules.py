@@ -8,7 +8,7 @@ import pytest
 from optim.reference_optimizers import learning_rate_2018
 
 from bert_jax.config_sections import OptimConfig
-from bert_jax.optim.adamw import make_schedule
+from bert_jax.optim.optimizer import make_schedule
 from bert_jax.optim.schedules import warmup_linear_decay
 
 

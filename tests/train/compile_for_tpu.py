@@ -33,7 +33,7 @@ from bert_jax.config_flags import load_config
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss
-from bert_jax.optim.adamw import make_optimizer
+from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.parallel.mesh import check_batch, make_mesh
 from bert_jax.parallel.placement import batch_sharding, make_row_constraint
 from bert_jax.train.state import abstract_state, make_init

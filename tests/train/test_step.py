@@ -26,7 +26,7 @@ from bert_jax.model.bert import BertForPreTraining
 from bert_jax.objective.losses import LossFn, Terms
 from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss
-from bert_jax.optim.adamw import make_optimizer
+from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.placement import make_row_constraint, place_batch
 from bert_jax.parallel.rules import SHARDING_RULES, Rules

@@ -17,7 +17,8 @@ from optim.reference_optimizers import (
 )
 
 from bert_jax.config_sections import OptimConfig
-from bert_jax.optim.adamw import make_optimizer, scale_by_bert_adam
+from bert_jax.optim.bert_adam import scale_by_bert_adam
+from bert_jax.optim.optimizer import make_optimizer
 
 CONFIG = OptimConfig(
     name="bert_adamw", learning_rate=0.02, warmup_steps=3, weight_decay=0.1, clip_norm=1.5
