@@ -25,7 +25,9 @@ def long_description() -> str:
 INSTALL_REQUIRES = [
     "absl-py>=2.1",
     "array_record>=0.8.6",
+    "flatbuffers>=25.2",  # jax.export serializes with it and does not declare it
     "flax>=0.12.8,<0.13",
+    "google-crc32c>=1.7",
     "grain>=0.2.18,<0.3",
     "importlib_resources>=6",  # tensorflow-datasets imports it and does not declare it
     "jax>=0.10,<0.13",
@@ -33,6 +35,7 @@ INSTALL_REQUIRES = [
     "numpy>=2",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<1",
+    "safetensors>=0.8",
     "sentencepiece>=0.2.2",
     "sentencex>=1.0.32",
     "tensorboardX>=2.6.4",

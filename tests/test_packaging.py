@@ -16,6 +16,7 @@ import bert_jax
 # Distribution -> the module it is imported as, where the names differ.
 MODULE_OF = {
     "absl-py": "absl",
+    "google-crc32c": "google_crc32c",
     "ml-collections": "ml_collections",
     "orbax-checkpoint": "orbax",
     "tensorflow-datasets": "tensorflow_datasets",
@@ -23,6 +24,7 @@ MODULE_OF = {
 # Declared though we do not import them, each with its reason.
 NOT_OURS = {
     "importlib_resources": "tensorflow-datasets imports it and does not declare it",
+    "flatbuffers": "jax.export serializes with it and does not declare it",
     "array_record": "tensorflow-datasets reads and writes ArrayRecord files with it",
 }
 
