@@ -43,20 +43,20 @@ def get_config(arg: str = "") -> ConfigDict:
             "tokenizer": {"vocab_size": 8192},
             "objective": {"mask_rate": 0.3},
             "optim": {
-                "name": "adamw",
-                "learning_rate": 1e-3,
+                "name": "muon",
+                "learning_rate": 2e-3,
                 "warmup_steps": 200,
                 "beta2": 0.98,
             },
             "train": {
-                "num_steps": 2200,
+                "num_steps": 1400,
                 "global_batch_size": 16,
                 "dropout_rate": 0.0,
                 "start": "informed",
                 "log_every_steps": 20,
-                "eval_every_steps": 550,
+                "eval_every_steps": 350,
                 "eval_batches": 64,
-                "save_every_steps": 550,
+                "save_every_steps": 350,
             },
         }
     )
