@@ -9,7 +9,6 @@ as its user means it: control tokens written out in it are control ids.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +16,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from bert_jax.config_sections import TokenizerConfig
-from bert_jax.text.entries import CONFIG_FILE, CONTROL_TOKENS, FORMAT_VERSION
+from bert_jax.text.entries import (
+    CONFIG_FILE,
+    CONTROL_TOKENS,
+    FORMAT_VERSION,
+)
+from bert_jax.text.files import control_names, naming, read_bytes, read_json, read_vocab
+from bert_jax.text.foreign import Asked, load_file, load_folder
+from bert_jax.text.pieces import Frame, Pieces
+from bert_jax.text.pipeline import JSON_FORMAT_VERSION, PipelineTokenizer
 from bert_jax.text.unigram import SentencePieceTokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
 
@@ -39,6 +46,7 @@ class Tokenizer(Protocol):
         vocab_size: entries of the vocabulary, control tokens included.
         pad_id, unk_id, cls_id, sep_id, mask_id: ids of the five control tokens.
         special_ids: the five, in that order.
+        frame: the control tokens that stand around texts.
         word_starts_V: bool[V], False for pieces that continue a word.
         sha256: digest of what decides the ids: the vocabulary and the text folding.
     """
@@ -51,6 +59,7 @@ class Tokenizer(Protocol):
     sep_id: int
     mask_id: int
     special_ids: tuple[int, ...]
+    frame: Frame
     word_starts_V: np.ndarray  # noqa: N815
     lowercase: bool
     strip_accents: bool
@@ -62,8 +71,16 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> list[int]:
         """Ids of one text, written-out control tokens understood; none are added."""
 
-    def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """Text of `ids`."""
+    def encode_pieces(self, texts: Sequence[str]) -> list[Pieces]:
+        """The tokens of each text as `encode` gives them, and where they stand in it."""
+
+    def encode_words(self, texts: Sequence[Sequence[str]]) -> list[Pieces]:
+        """The same of texts given as words; places are inside words, word ids theirs."""
+
+    def decode(
+        self, ids: Sequence[int], *, skip_special: bool = False, clean_up: bool = True
+    ) -> str:
+        """Text of `ids`; `clean_up` joins "don ' t ." to "don't."."""
 
     def id_to_token(self, index: int) -> str:
         """The entry of the vocabulary at `index`."""
@@ -76,33 +93,39 @@ class Tokenizer(Protocol):
 
 
 def load_tokenizer(
-    directory_or_vocab_txt: Path, *, lowercase: bool = True, strip_accents: bool = True
+    folder_or_file: Path,
+    *,
+    lowercase: bool | None = None,
+    strip_accents: bool | None = None,
 ) -> Tokenizer:
-    """The tokenizer that a folder or a vocab.txt holds.
+    """The tokenizer that a folder or a file holds.
 
     Args:
-        directory_or_vocab_txt: a folder as `save` writes it, a Hugging Face folder with
-            tokenizer.json or vocab.txt, or a vocab.txt as Google ships it.
-        lowercase: fold case; read only where the files themselves do not say.
-        strip_accents: drop accents; the same.
+        folder_or_file: a folder as `save` writes it; a folder with a tokenizer.json, a
+            vocab.txt or a spiece.model, of which the first is read, as Transformers does;
+            or one such file.
+        lowercase: fold case; read only where the files themselves do not say. If it is
+            None too, case is folded unless the vocabulary has capitals.
+        strip_accents: drop accents; the same, and None for as `lowercase`.
 
     Raises:
         ValueError: nothing of the kind is there, its format is of another version, or
-            it is no BERT vocabulary.
+            it is no tokenizer of a BERT.
     """
-    path = Path(directory_or_vocab_txt)
+    path = Path(folder_or_file)
+    asked = Asked(lowercase, strip_accents)
     if path.is_file():
-        return _from_vocab_txt(path, lowercase, strip_accents)
+        return load_file(path, {}, asked)
     if not path.is_dir():
         raise ValueError(
             f"tokenizer.path={path} must be a folder or a vocab.txt; it is not there"
         )
-    settings: dict[str, Any] = {}
     if (path / CONFIG_FILE).is_file():
-        settings = _read_json(path / CONFIG_FILE)
-    if "format_version" in settings:
-        return _load_own(path, settings)
-    return _load_foreign(path, settings, lowercase, strip_accents)
+        settings = read_json(path / CONFIG_FILE)
+        if "format_version" in settings:
+            with naming(path):
+                return _load_own(path, settings)
+    return load_folder(path, asked)
 
 
 def load_given_tokenizer(config: TokenizerConfig) -> Tokenizer:
@@ -115,11 +138,9 @@ def load_given_tokenizer(config: TokenizerConfig) -> Tokenizer:
     tokenizer = load_tokenizer(
         Path(config.path), lowercase=config.lowercase, strip_accents=config.strip_accents
     )
-    wanted = {
-        "kind": config.kind,
-        "lowercase": config.lowercase,
-        "strip_accents": config.lowercase and config.strip_accents,
-    }
+    wanted: dict[str, Any] = {"kind": config.kind, "lowercase": config.lowercase}
+    if config.lowercase:
+        wanted["strip_accents"] = config.strip_accents
     for name, value in wanted.items():
         found = getattr(tokenizer, name)
         if found != value:
@@ -132,91 +153,24 @@ def load_given_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
 def _load_own(path: Path, settings: dict[str, Any]) -> Tokenizer:
     """Reads what `save` wrote."""
-    if settings["format_version"] != FORMAT_VERSION:
+    version = settings["format_version"]
+    where = path / CONFIG_FILE
+    if version not in (FORMAT_VERSION, JSON_FORMAT_VERSION):
         raise ValueError(
-            f"{path / CONFIG_FILE}: format_version={settings['format_version']!r} must be "
-            f"{FORMAT_VERSION}; it was written by another version of bert_jax"
+            f"{where}: format_version={version!r} must be {FORMAT_VERSION} or "
+            f"{JSON_FORMAT_VERSION}; it was written by another version of bert_jax"
         )
-    missing = [key for key in ("kind", "lowercase", "strip_accents") if key not in settings]
+    needed = ("kind", "lowercase", "strip_accents")
+    missing = [key for key in needed if key not in settings]
     if missing:
-        raise ValueError(f"{path / CONFIG_FILE} lacks {', '.join(missing)}; save it again")
+        raise ValueError(f"{where} lacks {', '.join(missing)}; save it again")
+    kind, controls = settings["kind"], control_names(settings, set())
     folding = {key: bool(settings[key]) for key in ("lowercase", "strip_accents")}
-    if settings["kind"] == "wordpiece":
-        return WordPieceTokenizer(_read_vocab(path / "vocab.txt"), **folding)
-    if settings["kind"] == "sentencepiece":
-        return SentencePieceTokenizer(_read_bytes(path / "spiece.model"), **folding)
-    raise ValueError(
-        f"{path / CONFIG_FILE}: kind={settings['kind']!r} must be wordpiece or "
-        "sentencepiece"
-    )
-
-
-def _load_foreign(
-    path: Path, settings: dict[str, Any], lowercase: bool, strip_accents: bool
-) -> Tokenizer:
-    """Reads a folder of Hugging Face's: vocab.txt, or the vocabulary of tokenizer.json."""
-    found = None
-    if (path / "tokenizer.json").is_file():
-        found = _read_json(path / "tokenizer.json")
-        normalizer = found.get("normalizer") or {}
-        settings = {**normalizer, **settings}
-    for key in ("lowercase", "do_lower_case"):
-        if isinstance(settings.get(key), bool):
-            lowercase = strip_accents = settings[key]
-    if isinstance(settings.get("strip_accents"), bool):
-        strip_accents = settings["strip_accents"]
-    if (path / "vocab.txt").is_file():
-        return _from_vocab_txt(path / "vocab.txt", lowercase, strip_accents)
-    if found is None:
-        raise ValueError(
-            f"tokenizer.path={path} must hold vocab.txt, tokenizer.json, or spiece.model "
-            f"with {CONFIG_FILE}; it holds none of them"
-        )
-    model = found.get("model")
-    if not isinstance(model, dict) or model.get("type") != "WordPiece":
-        raise ValueError(
-            f"{path / 'tokenizer.json'} must hold a WordPiece model, as BERT's are"
-        )
-    ids: dict[str, int] = model["vocab"]
-    tokens = sorted(ids, key=ids.__getitem__)
-    if [ids[token] for token in tokens] != list(range(len(tokens))):
-        raise ValueError(f"{path / 'tokenizer.json'}: ids must be 0 to {len(tokens) - 1}")
-    return WordPieceTokenizer(tokens, lowercase=lowercase, strip_accents=strip_accents)
-
-
-def _from_vocab_txt(path: Path, lowercase: bool, strip_accents: bool) -> WordPieceTokenizer:
-    tokens = _read_vocab(path)
-    try:
-        return WordPieceTokenizer(tokens, lowercase=lowercase, strip_accents=strip_accents)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _read_vocab(path: Path) -> list[str]:
-    """One entry a line; only line feeds end a line, an entry may hold U+2028 or U+0085."""
-    try:
-        text = _read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} must be UTF-8 text, one entry a line; byte {error.start} is not"
-        ) from None
-    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path} is missing; the tokenizer's folder is not whole"
-        ) from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must be a JSON object")
-    return value
+    if version == JSON_FORMAT_VERSION:
+        return PipelineTokenizer(read_json(path / "tokenizer.json"), controls)
+    if kind == "wordpiece":
+        return WordPieceTokenizer(read_vocab(path / "vocab.txt"), **folding)
+    if kind == "sentencepiece":
+        model = read_bytes(path / "spiece.model")
+        return SentencePieceTokenizer(model, **folding, control_tokens=controls)
+    raise ValueError(f"{where}: kind={kind!r} must be wordpiece or sentencepiece")

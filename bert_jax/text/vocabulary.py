@@ -14,14 +14,12 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.entries import CONTROL_TOKENS
+from bert_jax.text.folding import fold
+from bert_jax.text.rust_backed import MAX_WORD_CHARACTERS, bert_normalizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.unicode import well_formed
-from bert_jax.text.unigram import SentencePieceTokenizer, fold
-from bert_jax.text.wordpiece import (
-    MAX_WORD_CHARACTERS,
-    WordPieceTokenizer,
-    bert_normalizer,
-)
+from bert_jax.text.unigram import SentencePieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
 
 SAMPLE_BYTES = 200_000_000
 ALPHABET_COVERAGE = 0.9995
@@ -113,7 +111,8 @@ def _train_wordpiece(config: TokenizerConfig, sample: list[str]) -> Tokenizer:
     beforehand, as initial alphabet and as special tokens, makes it deterministic.
     """
     backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = bert_normalizer(config.lowercase, config.strip_accents)
+    strip_accents = config.lowercase and config.strip_accents
+    backend.normalizer = bert_normalizer(config.lowercase, strip_accents)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     sample = [_UNENCODABLE_WORD.sub(" ", chunk) for chunk in sample]
     alphabet = _alphabet(backend, sample, (config.vocab_size - len(CONTROL_TOKENS)) // 2)

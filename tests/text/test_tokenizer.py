@@ -14,9 +14,10 @@ from tokenizers import pre_tokenizers
 
 from bert_jax.config_sections import TokenizerConfig
 from bert_jax.text.entries import CONTROL_TOKENS
+from bert_jax.text.rust_backed import bert_normalizer
 from bert_jax.text.tokenizer import Tokenizer, load_given_tokenizer, load_tokenizer
 from bert_jax.text.vocabulary import train_tokenizer
-from bert_jax.text.wordpiece import WordPieceTokenizer, bert_normalizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog, again and again.",
@@ -71,7 +72,8 @@ def test_published_cases_with_their_own_vocabularies(cases: dict[str, Any]) -> N
 
 def test_published_cases_of_word_splitting(cases: dict[str, Any]) -> None:
     for case in cases["basic"]:
-        folded = bert_normalizer(case["lower_case"], True).normalize_str(case["text"])
+        low = case["lower_case"]
+        folded = bert_normalizer(low, low).normalize_str(case["text"])
         words = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(folded)
         assert [word for word, _ in words] == case["tokens"], case
 
@@ -165,6 +167,25 @@ def test_saved_and_pickled_copies_are_equal(
         assert (copy.word_starts_V == tokenizer.word_starts_V).all()
 
 
+def test_settings_that_others_read(tokenizer: Tokenizer, tmp_path: pathlib.Path) -> None:
+    tokenizer.save(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    names = json.loads((tmp_path / "special_tokens_map.json").read_text())
+    assert list(names.values()) == list(CONTROL_TOKENS)
+    assert settings.items() >= names.items()
+    description = json.loads((tmp_path / "tokenizer.json").read_text())
+    if tokenizer.kind == "sentencepiece":
+        assert description["model"]["type"] == "Unigram"
+        assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+        return
+    WordPieceTokenizer([*CONTROL_TOKENS, "Dog"], lowercase=False).save(tmp_path / "cased")
+    cased = json.loads((tmp_path / "cased" / "tokenizer_config.json").read_text())
+    for found, low in ((settings, True), (cased, False)):
+        assert found["tokenizer_class"] == "BertTokenizer"
+        assert found["do_lower_case"] is found["strip_accents"] is low
+        assert found["tokenize_chinese_chars"] is True
+
+
 def test_digest_depends_on_entries_and_folding() -> None:
     entries = [*CONTROL_TOKENS, "a", "b"]
     digests = {
@@ -186,38 +207,12 @@ def test_another_format_version_is_refused(
         load_tokenizer(tmp_path)
 
 
-def test_folders_of_hugging_face(tmp_path: pathlib.Path) -> None:
-    made = WordPieceTokenizer([*CONTROL_TOKENS, "Dog", "dog", "dóg"], lowercase=False)
-    made.save(tmp_path)
-    (tmp_path / "tokenizer_config.json").unlink()
-    (tmp_path / "vocab.txt").unlink()
-    from_json = load_tokenizer(tmp_path)
-    assert from_json.encode("Dog dog") == [5, 6]
-    (tmp_path / "tokenizer.json").unlink()
-    (tmp_path / "vocab.txt").write_bytes("\r\n".join([*made.tokens, ""]).encode())
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    from_vocab = load_tokenizer(tmp_path)
-    assert from_vocab.encode("Dog dog dóg") == [5, 6, 7]
-    assert from_vocab.vocab_size == 8
-
-
-def test_what_is_no_tokenizer_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match="it is not there"):
-        load_tokenizer(tmp_path / "absent")
-    with pytest.raises(ValueError, match="it holds none of them"):
-        load_tokenizer(tmp_path)
-    vocab = tmp_path / "vocab.txt"
-    vocab.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
-    with pytest.raises(ValueError, match=r"lacks \[MASK\]"):
-        load_tokenizer(vocab)
-    vocab.write_bytes(b"[PAD]\n\xff\n")
-    with pytest.raises(ValueError, match="byte 6 is not"):
-        load_tokenizer(tmp_path)
-
-
 def test_lowercasing_a_cased_vocabulary_is_refused(shared_data: pathlib.Path) -> None:
+    path = shared_data / "vocab" / "bert-base-cased-vocab.txt"
     with pytest.raises(ValueError, match=r"tokenizer\.lowercase=True must be False"):
-        load_tokenizer(shared_data / "vocab" / "bert-base-cased-vocab.txt")
+        load_tokenizer(path, lowercase=True)
+    assert not load_tokenizer(path).lowercase
+    assert load_tokenizer(path.with_name("bert-base-uncased-vocab.txt")).lowercase
 
 
 @pytest.mark.parametrize(
