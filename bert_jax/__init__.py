@@ -14,20 +14,52 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from bert_jax.bert_config import BertConfig as BertConfig
     from bert_jax.config import Config as Config
+    from bert_jax.pretrained.classes import BertForMaskedLM as BertForMaskedLM
+    from bert_jax.pretrained.classes import BertForMultipleChoice as BertForMultipleChoice
+    from bert_jax.pretrained.classes import (
+        BertForNextSentencePrediction as BertForNextSentencePrediction,
+    )
     from bert_jax.pretrained.classes import BertForPreTraining as BertForPreTraining
+    from bert_jax.pretrained.classes import (
+        BertForQuestionAnswering as BertForQuestionAnswering,
+    )
+    from bert_jax.pretrained.classes import (
+        BertForSequenceClassification as BertForSequenceClassification,
+    )
+    from bert_jax.pretrained.classes import (
+        BertForTokenClassification as BertForTokenClassification,
+    )
     from bert_jax.pretrained.classes import BertModel as BertModel
     from bert_jax.text.bert_tokenizer import BertTokenizer as BertTokenizer
 
 # Public name -> module that defines it. A test holds the imports above to this table.
 _MODULES = {
     "BertConfig": "bert_jax.bert_config",
+    "BertForMaskedLM": "bert_jax.pretrained.classes",
+    "BertForMultipleChoice": "bert_jax.pretrained.classes",
+    "BertForNextSentencePrediction": "bert_jax.pretrained.classes",
     "BertForPreTraining": "bert_jax.pretrained.classes",
+    "BertForQuestionAnswering": "bert_jax.pretrained.classes",
+    "BertForSequenceClassification": "bert_jax.pretrained.classes",
+    "BertForTokenClassification": "bert_jax.pretrained.classes",
     "BertModel": "bert_jax.pretrained.classes",
     "BertTokenizer": "bert_jax.text.bert_tokenizer",
     "Config": "bert_jax.config",
 }
 
-__all__ = ["BertConfig", "BertForPreTraining", "BertModel", "BertTokenizer", "Config"]
+__all__ = [
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertModel",
+    "BertTokenizer",
+    "Config",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,7 @@ from bert_jax.config_sections import (
     TrainConfig,
 )
 from bert_jax.strict_fields import ConfigError as ConfigError
-from bert_jax.strict_fields import build, plain
+from bert_jax.strict_fields import build, field, plain
 
 FORMAT_VERSION = 1
 
@@ -40,6 +40,11 @@ class Config:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    init_from: str = field(
+        "",
+        "model to go on from: folder, workdir or hub name; its tokenizer and its sizes are "
+        "taken, the optimizer starts afresh",
+    )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
@@ -72,7 +77,7 @@ class Config:
             raise ConfigError([f"the configuration is not JSON: {error}"]) from None
         if not isinstance(values, dict):
             raise ConfigError(["the configuration must be a JSON object"])
-        version = values.pop("format_version", FORMAT_VERSION)
+        version = values.pop("format_version") if "format_version" in values else None
         if version != FORMAT_VERSION:
             raise ConfigError(
                 [
@@ -135,6 +140,11 @@ def _conflicts(config: Config) -> list[str]:
     problems = []
     data, optim, train, mesh = config.data, config.optim, config.train, config.mesh
     bert = types.SimpleNamespace(**_architecture(config.model))
+    if config.init_from and train.start != "random":
+        problems.append(
+            f"train.start={train.start} must be random where init_from is set; the model "
+            "to go on from is the start"
+        )
     if optim.warmup_steps >= train.num_steps:
         problems.append(
             f"optim.warmup_steps={optim.warmup_steps} must be below "

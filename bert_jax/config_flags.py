@@ -205,7 +205,8 @@ def _typed_values(base: Config, flat: Mapping[str, FieldInfo]) -> config_dict.Co
     values = config_dict.ConfigDict(plain_values)
     for path, info in flat.items():
         if "[" not in path and info.type_name in _ZERO:
-            section, name = path.split(".")
-            if values[section][name] is None:
-                values[section][name] = config_dict.placeholder(type(_ZERO[info.type_name]))
+            *sections, name = path.split(".")
+            group = values[sections[0]] if sections else values
+            if group[name] is None:
+                group[name] = config_dict.placeholder(type(_ZERO[info.type_name]))
     return values

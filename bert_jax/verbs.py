@@ -6,18 +6,19 @@ import argparse
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from bert_jax import model_verbs
 from bert_jax.config_flags import config_fields
+from bert_jax.model_verbs import OK, tell_predictions
+from bert_jax.preflight import check_can_be_written, check_inputs, check_is_run
 from bert_jax.strict_fields import ConfigError, unknown_key
 
 if TYPE_CHECKING:
     from bert_jax.config import Config
-    from bert_jax.tasks.fill_mask import Prediction
     from bert_jax.train.pretrain import Outcome
 
-OK = 0
 EXAMPLES = 3
 
 
@@ -36,13 +37,17 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace, config: Config | None) -> int:
+    assert config is not None
+    check_inputs(config)
+
     from bert_jax.data.prepare import data_directory, prepare
     from bert_jax.report.progress import Progress
 
-    assert config is not None
     directory = data_directory(config)
     with Progress() as progress:
-        prepare(config, directory, report=progress.bar)
+        manifest = prepare(config, directory, report=progress.bar)
+        for line in manifest.summary():
+            progress.line(line)
     print(directory)
     return OK
 
@@ -57,10 +62,13 @@ def _add_workdir(parser: argparse.ArgumentParser) -> None:
 
 
 def _pretrain(args: argparse.Namespace, config: Config | None) -> int:
+    assert config is not None
+    check_inputs(config)
+    check_can_be_written(args.workdir)
+
     from bert_jax.report.progress import Progress
     from bert_jax.train.pretrain import pretrain
 
-    assert config is not None
     with Progress() as progress:
         outcome = pretrain(config, args.workdir, progress)
     _tell_outcome(args.workdir, outcome)
@@ -83,52 +91,28 @@ def _tell_outcome(workdir: pathlib.Path, outcome: Outcome) -> None:
             continue
         shown = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items())
         print(f"  {name:<16}  {shown}")
-    print(f"  {outcome.nats_below_unigram:.2f} nats below word frequencies\n")
+    below = outcome.nats_below_unigram
+    if below >= 0:
+        print(f"  {below:.2f} nats below word frequencies\n")
+    else:
+        print(
+            f"  {-below:.2f} nats ABOVE word frequencies: it has learned nothing, or has "
+            "diverged;\n  lower optim.learning_rate or raise optim.warmup_steps\n"
+        )
     data = pathlib.Path(load_config_of(workdir).data.directory)
     texts = held_out_examples(data, load_tokenizer(workdir / TOKENIZER), EXAMPLES)
     if texts:
-        _tell_predictions(zip(texts, fill_mask(workdir, texts, EXAMPLES), strict=True))
+        tell_predictions(zip(texts, fill_mask(workdir, texts, EXAMPLES), strict=True))
         print(f'\nYour own: bert-jax fill-mask {workdir} "… [MASK] …"')
 
 
 def _evaluate(args: argparse.Namespace, config: Config | None) -> int:
+    check_is_run(args.workdir)
+
     from bert_jax.train.pretrain import evaluate
 
     print(json.dumps(evaluate(config, args.workdir), indent=2))
     return OK
-
-
-def _add_fill_mask(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=pathlib.Path, help="workdir of a pretraining run")
-    parser.add_argument("text", nargs="+", help="text with [MASK] in it")
-    parser.add_argument(
-        "--top-k",
-        type=_positive,
-        default=5,
-        help="tokens to show (5), at most all of the vocabulary",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object per text")
-
-
-def _fill_mask(args: argparse.Namespace, config: Config | None) -> int:
-    from bert_jax.tasks.fill_mask import fill_mask
-
-    answers = fill_mask(args.model, args.text, args.top_k)
-    if not args.json:
-        _tell_predictions(zip(args.text, answers, strict=True))
-        return OK
-    for text, predictions in zip(args.text, answers, strict=True):
-        rows = [dataclasses.asdict(item) for item in predictions]
-        print(json.dumps({"text": text, "predictions": rows}, ensure_ascii=False))
-    return OK
-
-
-def _tell_predictions(answers: Iterable[tuple[str, list[Prediction]]]) -> None:
-    """Each text with what could stand in its [MASK]."""
-    for text, predictions in answers:
-        print(text)
-        for item in predictions:
-            print(f"  {item.probability:6.1%}  {item.token:<16}  {item.text}")
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
@@ -157,14 +141,6 @@ def _explain(args: argparse.Namespace, config: Config | None) -> int:
     return OK
 
 
-def _positive(text: str) -> int:
-    """A whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
-    return value
-
-
 VERBS = {
     "prepare": Verb(
         "corpus to vocabulary to token shards; starts again where it stood",
@@ -185,7 +161,24 @@ VERBS = {
         config="optional",
     ),
     "fill-mask": Verb(
-        "likely tokens for each [MASK], with probabilities", _add_fill_mask, _fill_mask
+        "likely tokens for each [MASK], with probabilities",
+        model_verbs.add_fill_mask,
+        model_verbs.run_fill_mask,
+    ),
+    "predict": Verb(
+        "labels for texts from a trained classifier, as JSON lines",
+        model_verbs.add_predict,
+        model_verbs.run_predict,
+    ),
+    "embed": Verb(
+        "vectors of sentences, as JSON lines or a .npy file",
+        model_verbs.add_embed,
+        model_verbs.run_embed,
+    ),
+    "convert": Verb(
+        "a model in another format, loaded again and compared",
+        model_verbs.add_convert,
+        model_verbs.run_convert,
     ),
     "explain": Verb(
         "what a field of the configuration does; alone: all of them", _add_explain, _explain

@@ -169,17 +169,21 @@ def test_pretrain_gets_config_and_workdir(
     assert told == (tmp_path, None)
 
 
-def test_evaluate_prints_json(stand_in: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_json(
+    stand_in: Any, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "config.json").touch()
     stand_in("bert_jax.train.pretrain", evaluate=lambda config, workdir: {"loss": 1.5})
-    assert cli.main(["evaluate", "--config=tiny_cpu", "--workdir=x"]) == 0
+    assert cli.main(["evaluate", "--config=tiny_cpu", f"--workdir={tmp_path}"]) == 0
     assert json.loads(capsys.readouterr().out) == {"loss": 1.5}
 
 
-def test_evaluate_needs_no_config(stand_in: Any) -> None:
+def test_evaluate_needs_no_config(stand_in: Any, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "config.json").touch()
     seen = []
     stand_in("bert_jax.train.pretrain", evaluate=lambda *args: seen.append(args) or {})
-    assert cli.main(["evaluate", "--workdir=x"]) == 0
-    assert seen == [(None, pathlib.Path("x"))]
+    assert cli.main(["evaluate", f"--workdir={tmp_path}"]) == 0
+    assert seen == [(None, tmp_path)]
 
 
 @dataclasses.dataclass

@@ -12,7 +12,7 @@ import pytest
 # Lowest first. A part imports from lower floors and from itself, never from another part
 # of its own floor, never upward.
 FLOORS = (
-    ("strict_fields", "batch", "random_bits", "bert_config"),
+    ("strict_fields", "batch", "random_bits", "bert_config", "hub"),
     ("config_sections",),
     ("config",),
     ("config_flags", "parallel", "model", "objective", "formats", "text", "report"),
@@ -20,6 +20,7 @@ FLOORS = (
     ("data",),
     ("train",),
     ("tasks",),
+    ("preflight", "model_verbs"),
     ("verbs",),
     ("cli",),
     ("__main__",),
@@ -31,9 +32,10 @@ FLOOR_OF = {part: number for number, parts in enumerate(FLOORS) for part in part
 DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}
 INPUT = {"grain", "tensorflow_datasets", "array_record"}
 CONFIG = ("config", "config_sections", "bert_config", "strict_fields", "config_flags")
+SURFACE = ("preflight", "model_verbs", "verbs", "cli")
 FORBIDDEN = {
     **dict.fromkeys(("data", "text", "corpora", "report"), DEVICE),
-    **dict.fromkeys((*CONFIG, "verbs", "cli", "batch"), DEVICE | INPUT),
+    **dict.fromkeys((*CONFIG, *SURFACE, "batch"), DEVICE | INPUT),
     **dict.fromkeys(("model", "objective", "optim", "parallel", "train.step"), INPUT),
 }
 NOWHERE = {"tensorflow", "torch", "transformers", "clu"}

@@ -17,6 +17,7 @@ import bert_jax
 MODULE_OF = {
     "absl-py": "absl",
     "google-crc32c": "google_crc32c",
+    "huggingface-hub": "huggingface_hub",
     "ml-collections": "ml_collections",
     "orbax-checkpoint": "orbax",
     "tensorflow-datasets": "tensorflow_datasets",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import fcntl
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -89,11 +92,16 @@ class DocumentBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
 def prepare(builder: DocumentBuilder) -> None:
     """Writes a builder's files if they are not there; all of them or none.
 
-    Several processes may do so at once: the first to finish wins.
+    One process at a time does so; the others wait and find it done. What a killed one
+    has left half written is removed.
     """
-    config = tfds.download.DownloadConfig(try_download_gcs=False)
-    try:
+    if builder.data_path.exists():
+        return
+    folder = Path(builder.data_path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for draft in folder.glob("incomplete.*"):
+            shutil.rmtree(draft)
+        config = tfds.download.DownloadConfig(try_download_gcs=False)
         builder.download_and_prepare(download_config=config)
-    except FileExistsError:
-        if not builder.data_path.exists():
-            raise

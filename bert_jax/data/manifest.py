@@ -43,6 +43,21 @@ class Manifest:
         """Digest of the content: of the hash of every file."""
         return digest({name: facts["sha256"] for name, facts in self.files.items()})
 
+    def summary(self) -> list[str]:
+        """Lines for the person who prepared: how much text, what was held out and lost."""
+        train, held_out = self.splits["train"], self.splits["eval"]
+        share = held_out["tokens"] / (train["tokens"] + held_out["tokens"])
+        lines = [
+            f"{train['documents']:,} documents, {train['tokens']:,} tokens; held out "
+            f"{held_out['documents']:,} documents, {share:.1%} of the tokens"
+        ]
+        lost = dict(self.dropped)
+        for source in self.sources:
+            for reason, count in source["notes"].items():
+                lost[reason] = (lost[reason] if reason in lost else 0) + count
+        told = [f"{reason} {count:,}" for reason, count in lost.items() if count]
+        return [*lines, f"dropped or replaced: {', '.join(told)}"] if told else lines
+
     def save(self, directory: Path) -> None:
         """Writes DIRECTORY/manifest.json, atomically."""
         save_json(directory / FILE_NAME, dataclasses.asdict(self))

@@ -37,6 +37,7 @@ from bert_jax.data.holdout import (
 )
 from bert_jax.data.manifest import FILE_NAME, Manifest, check_manifest
 from bert_jax.data.ranges import Job, plan_ranges, run_ranges
+from bert_jax.text.entries import TOKENIZER_FILES
 from bert_jax.text.tokenizer import Tokenizer, load_given_tokenizer, load_tokenizer
 from bert_jax.text.vocabulary import SAMPLE_BYTES, train_tokenizer
 
@@ -111,9 +112,9 @@ def data_settings(config: Config) -> dict[str, Any]:
             raise ValueError(
                 f"tokenizer.path={path} must be a folder or a vocab.txt; it is not there"
             )
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        named = [path / name for name in TOKENIZER_FILES] if path.is_dir() else [path]
         tokenizer["path"] = digest(
-            [[file.name, file_sha256(file)] for file in files if file.is_file()]
+            [[file.name, file_sha256(file)] for file in named if file.is_file()]
         )
     return {
         "sources": [dataclasses.asdict(source) for source in data.sources],

@@ -1,12 +1,10 @@
 """BERT: the encoder with its pooler, and the same with the two pretraining heads.
 
-Shapes: B batch, L length, P predictions, D hidden, V vocabulary
-(rows of the table: padded to a multiple of 128), H heads, N layers.
+Shapes: B batch, L length, P predictions, D hidden.
 """
 
 from __future__ import annotations
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -14,48 +12,12 @@ from jax.typing import ArrayLike
 
 from bert_jax.bert_config import BertConfig
 from bert_jax.model.attention import Attention, plain_attention
-from bert_jax.model.encoder import (
-    ACTIVATIONS,
-    Constrain,
-    Embeddings,
-    Encoder,
-    make_layer_norm,
-    unconstrained,
-)
-
-
-@flax.struct.dataclass
-class BertModelOutput:
-    """What `BertModel` returns.
-
-    Attributes:
-        last_hidden_state: float[B, L, D].
-        pooler_output: float[B, D], tanh of a dense layer on the first token.
-        hidden_states: on request, N + 1 of float[B, L, D], the embeddings first.
-        attentions: on request, N of float32[B, H, L, L].
-    """
-
-    last_hidden_state: jax.Array
-    pooler_output: jax.Array
-    hidden_states: tuple[jax.Array, ...] | None = None
-    attentions: tuple[jax.Array, ...] | None = None
-
-
-@flax.struct.dataclass
-class BertForPreTrainingOutput:
-    """What `BertForPreTraining` returns.
-
-    Attributes:
-        prediction_logits: float32[B, L or P, vocab_size], scores of the masked tokens.
-        seq_relationship_logits: float32[B, 2]; 0 is "B follows A", 1 is "random".
-        hidden_states: as in `BertModelOutput`.
-        attentions: as in `BertModelOutput`.
-    """
-
-    prediction_logits: jax.Array
-    seq_relationship_logits: jax.Array
-    hidden_states: tuple[jax.Array, ...] | None = None
-    attentions: tuple[jax.Array, ...] | None = None
+from bert_jax.model.encoder import Constrain, Embeddings, Encoder, unconstrained
+from bert_jax.model.inputs import check_ids
+from bert_jax.model.losses import label_loss
+from bert_jax.model.masked_lm import MaskedLanguageModelHead
+from bert_jax.model.outputs import BertForPreTrainingOutput as BertForPreTrainingOutput
+from bert_jax.model.outputs import BertModelOutput as BertModelOutput
 
 
 class BertModel(nnx.Module):
@@ -74,6 +36,7 @@ class BertModel(nnx.Module):
         constrain: applied to float[B, …] after the embeddings, after each layer and
             before the heads; for training over a mesh, where it says that each device
             keeps its own rows.
+        add_pooling_layer: whether to have the dense layer on the first token.
 
     Source: Devlin et al. 2018; google-research/bert, modeling.py:BertModel.
     """
@@ -87,6 +50,7 @@ class BertModel(nnx.Module):
         attention: Attention = plain_attention,
         unroll: bool | None = None,
         constrain: Constrain = unconstrained,
+        add_pooling_layer: bool = True,
     ):
         if unroll is None:
             unroll = jax.default_backend() == "cpu"
@@ -101,12 +65,16 @@ class BertModel(nnx.Module):
             constrain=constrain,
         )
         self.constrain = constrain
-        self.pooler = nnx.Linear(
-            config.hidden_size,
-            config.hidden_size,
-            kernel_init=nnx.initializers.truncated_normal(config.initializer_range),
-            dtype=dtype,
-            rngs=rngs,
+        self.pooler = (
+            nnx.Linear(
+                config.hidden_size,
+                config.hidden_size,
+                kernel_init=nnx.initializers.truncated_normal(config.initializer_range),
+                dtype=dtype,
+                rngs=rngs,
+            )
+            if add_pooling_layer
+            else None
         )
 
     def __call__(
@@ -132,9 +100,16 @@ class BertModel(nnx.Module):
             output_attentions: whether to return the attention probabilities.
 
         Raises:
-            ValueError: the rows are longer than `max_position_embeddings`.
+            ValueError: `input_ids` is no table of rows, its rows are longer than
+                `max_position_embeddings`, or an id that is on the host is impossible.
         """
+        check_ids(self.config, input_ids, token_type_ids, position_ids)
         ids_BL = jnp.asarray(input_ids)
+        if ids_BL.ndim != 2:
+            raise ValueError(
+                f"input_ids has shape {ids_BL.shape}; it must be (rows, tokens); put a "
+                "single text into a list"
+            )
         length = ids_BL.shape[-1]
         if length > self.config.max_position_embeddings:
             raise ValueError(
@@ -160,49 +135,15 @@ class BertModel(nnx.Module):
             with_hidden_states=output_hidden_states,
             with_probabilities=output_attentions,
         )
+        pooled_BD = None
+        if self.pooler is not None:
+            pooled_BD = self.constrain(jnp.tanh(self.pooler(hidden_BLD[:, 0])))
         return BertModelOutput(
             last_hidden_state=hidden_BLD,
-            pooler_output=self.constrain(jnp.tanh(self.pooler(hidden_BLD[:, 0]))),
+            pooler_output=pooled_BD,
             hidden_states=None if hidden_NBLD is None else (embedded_BLD, *hidden_NBLD),
             attentions=None if attentions_NBHQT is None else tuple(attentions_NBHQT),
         )
-
-
-class MaskedLanguageModelHead(nnx.Module):
-    """Dense, GELU, LayerNorm, then the word embeddings as a decoder with its own bias."""
-
-    def __init__(
-        self,
-        config: BertConfig,
-        *,
-        dtype: jnp.dtype,
-        rngs: nnx.Rngs,
-        constrain: Constrain = unconstrained,
-    ):
-        self.transform = nnx.Linear(
-            config.hidden_size,
-            config.hidden_size,
-            kernel_init=nnx.initializers.truncated_normal(config.initializer_range),
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.norm = make_layer_norm(config, dtype=dtype, rngs=rngs)
-        self.bias = nnx.Param(jnp.zeros(config.padded_vocab_size))
-        self.activation = config.hidden_act
-        self.vocab_size = config.vocab_size
-        self.constrain = constrain
-
-    def __call__(self, hidden_BPD: jax.Array, word: nnx.Embed) -> jax.Array:
-        """float[B, P, D] → float32[B, P, vocab_size]; the table's padding is cut off."""
-        hidden_BPD = ACTIVATIONS[self.activation](self.transform(hidden_BPD))
-        hidden_BPD = self.norm(self.constrain(hidden_BPD))
-        logits_BPV = jnp.einsum(
-            "bpd,vd->bpv",
-            hidden_BPD,
-            word.embedding[...].astype(hidden_BPD.dtype),
-            preferred_element_type=jnp.float32,
-        )
-        return (logits_BPV + self.bias[...])[..., : self.vocab_size]
 
 
 class BertForPreTraining(nnx.Module):
@@ -250,6 +191,8 @@ class BertForPreTraining(nnx.Module):
         position_ids: ArrayLike | None = None,
         *,
         masked_positions: jax.Array | None = None,
+        labels: ArrayLike | None = None,
+        next_sentence_label: ArrayLike | None = None,
         dropout_seeds: jax.Array | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -259,6 +202,9 @@ class BertForPreTraining(nnx.Module):
         Args:
             masked_positions: int32[B, P], positions to score; every position by default,
                 which costs a product of all tokens with the whole vocabulary.
+            labels: int32[B, L or P], ids of the words to predict, −100 for none; with
+                `next_sentence_label`, for `loss`: the sum of both mean cross-entropies.
+            next_sentence_label: int32[B]; 0 is "B follows A", 1 is "random".
             (the others as for `BertModel`)
         """
         encoded = self.bert(
@@ -275,11 +221,17 @@ class BertForPreTraining(nnx.Module):
             scored_BPD = jnp.take_along_axis(
                 scored_BPD, masked_positions[..., None], axis=1
             )
+        assert encoded.pooler_output is not None
+        words_BPV = self.masked_lm(scored_BPD, self.bert.embeddings.word)
+        sentence_B2 = self.next_sentence(encoded.pooler_output).astype(jnp.float32)
+        loss = None
+        if labels is not None and next_sentence_label is not None:
+            loss = label_loss(words_BPV, labels)
+            loss += label_loss(sentence_B2, next_sentence_label)
         return BertForPreTrainingOutput(
-            prediction_logits=self.masked_lm(scored_BPD, self.bert.embeddings.word),
-            seq_relationship_logits=self.next_sentence(encoded.pooler_output).astype(
-                jnp.float32
-            ),
+            prediction_logits=words_BPV,
+            seq_relationship_logits=sentence_B2,
+            loss=loss,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )

@@ -67,6 +67,7 @@ class Embeddings(nnx.Module):
         self.token_type = make_table(config.type_vocab_size)
         self.norm = make_layer_norm(config, dtype=dtype, rngs=rngs)
         self.dropout_rate = config.hidden_dropout_prob
+        self.pad_token_id = config.pad_token_id
 
     def __call__(
         self,
@@ -76,9 +77,15 @@ class Embeddings(nnx.Module):
         *,
         dropout_seeds_B: jax.Array | None,
     ) -> jax.Array:
-        """int32[B, L] three times → float[B, L, D]."""
+        """int32[B, L] three times → float[B, L, D].
+
+        The padding's word vector gets no gradient from here, as in Transformers: it counts
+        where a loss looks at padded places too.
+        """
+        words_BLD = self.word(input_ids_BL)
+        is_pad_BL1 = (input_ids_BL == self.pad_token_id)[..., None]
         embedded_BLD = (
-            self.word(input_ids_BL)
+            jnp.where(is_pad_BL1, jax.lax.stop_gradient(words_BLD), words_BLD)
             + self.position(position_ids_BL)
             + self.token_type(token_type_ids_BL)
         )

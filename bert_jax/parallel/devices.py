@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -13,7 +14,12 @@ _REPEATS = 3
 
 
 def use_compilation_cache(directory: Path) -> None:
-    """Keeps compiled programs in `directory`, so that the next start compiles nothing."""
+    """Keeps what took long to compile in `directory`, for the next start.
+
+    A folder that the user has chosen by JAX_COMPILATION_CACHE_DIR stays.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
     directory.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(directory))
 

@@ -6,7 +6,8 @@ Shapes in the comments: N layers, D hidden, H heads, K head size, F ffn, V vocab
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ Rules = Sequence[tuple[str, tuple[str | None, ...]]]
 
 # (pattern of the end of a path, mesh axis of each dim). Optimizer moments carry the path
 # of their parameter at the end of their own, and so take the same rule.
-SHARDING_RULES: Rules = (
+_ENCODER_RULES: Rules = (
     (r"word/embedding", ("tensor", "fsdp")),  # V, D
     (r"position/embedding", (None, "fsdp")),
     (r"token_type/embedding", (None, "fsdp")),
@@ -29,13 +30,54 @@ SHARDING_RULES: Rules = (
     (r"feed_forward_out/kernel", (None, "tensor", "fsdp")),  # N, F, D
     (r"feed_forward_out/bias", (None, None)),
     (r"(attention_norm|feed_forward_norm)/(scale|bias)", (None, None)),
-    (r"(embeddings|masked_lm)/norm/(scale|bias)", (None,)),
-    (r"(pooler|transform)/kernel", ("fsdp", "tensor")),  # D, D
-    (r"(pooler|transform)/bias", (None,)),
-    (r"masked_lm/bias", ("tensor",)),  # V
-    (r"next_sentence/kernel", ("fsdp", None)),  # D, 2
-    (r"next_sentence/bias", (None,)),
+    (r"embeddings/norm/(scale|bias)", (None,)),
 )
+# Part of a path that only models with this head have -> its rules.
+_HEAD_RULES: Mapping[str, Rules] = types.MappingProxyType(
+    {
+        "pooler": (
+            (r"pooler/kernel", ("fsdp", "tensor")),  # D, D
+            (r"pooler/bias", (None,)),
+        ),
+        "masked_lm": (
+            (r"transform/kernel", ("fsdp", "tensor")),  # D, D
+            (r"transform/bias", (None,)),
+            (r"masked_lm/norm/(scale|bias)", (None,)),
+            (r"masked_lm/bias", ("tensor",)),  # V
+        ),
+        "next_sentence": (
+            (r"next_sentence/kernel", ("fsdp", None)),  # D, 2
+            (r"next_sentence/bias", (None,)),
+        ),
+        "classifier": (
+            (r"classifier/kernel", ("fsdp", None)),  # D, labels
+            (r"classifier/bias", (None,)),
+        ),
+        "qa_outputs": (
+            (r"qa_outputs/kernel", ("fsdp", None)),  # D, 2
+            (r"qa_outputs/bias", (None,)),
+        ),
+    }
+)
+# Of the model that is pretrained.
+SHARDING_RULES: Rules = (
+    *_ENCODER_RULES,
+    *_HEAD_RULES["pooler"],
+    *_HEAD_RULES["masked_lm"],
+    *_HEAD_RULES["next_sentence"],
+)
+
+
+def rules_for(tree: Any) -> Rules:
+    """The rules of the encoder and of those heads that `tree` has."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    parts = {
+        part
+        for path in paths
+        for part in jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    }
+    heads = [rules for head, rules in _HEAD_RULES.items() if head in parts]
+    return (*_ENCODER_RULES, *(rule for rules in heads for rule in rules))
 
 
 def tree_shardings(tree: Any, mesh: Mesh, rules: Rules = SHARDING_RULES) -> Any:

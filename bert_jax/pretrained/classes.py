@@ -1,82 +1,205 @@
-"""`BertModel` and `BertForPreTraining` as people use them: `from_pretrained` and call."""
+"""The models as people use them: `from_pretrained`, call, `save_pretrained`."""
 
 from __future__ import annotations
 
+import functools
+import types
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+import numpy as np
+from jax.sharding import Mesh
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.config import Config
-from bert_jax.formats.orbax import check_hashes, load_params
-from bert_jax.model import bert
-from bert_jax.text.tokenizer import load_tokenizer
+from bert_jax.model import answers, bert, heads
+from bert_jax.model.inputs import check_ids
+from bert_jax.parallel.placement import make_row_constraint
+from bert_jax.pretrained.buckets import call_in_buckets, can_be_bucketed
+from bert_jax.pretrained.config_files import replaced
+from bert_jax.pretrained.load_report import LoadReport
+from bert_jax.pretrained.loading import Plan, load_model
+from bert_jax.pretrained.saving import save_model
+from bert_jax.pretrained.sources import open_source
+
+_IDS = ("input_ids", "token_type_ids", "position_ids")
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+_OPTIONS = ("output_hidden_states", "output_attentions")
 
 
-class _FromPretrained:
-    """Adds `from_pretrained` to a network class."""
+class _Pretrained:
+    """Adds loading, saving and calls in buckets to a network."""
 
-    # Where the parameters of this class lie among those of a pretraining model.
-    _prefix: tuple[str, ...] = ()
+    config: BertConfig
+
+    if not TYPE_CHECKING:  # a type checker sees the network's own
+
+        def __call__(self, *inputs: Any, **named: Any) -> Any:
+            """As the network; values of any length take the program of their bucket.
+
+            Tracers, labels and `dropout_seeds` go to the network as they are.
+            """
+            given = {**dict(zip(_INPUTS, inputs, strict=False)), **named}
+            given = {name: value for name, value in given.items() if value is not None}
+            options = {name: given.pop(name) for name in _OPTIONS if name in given}
+            has_rows = "input_ids" in given and np.ndim(given["input_ids"]) > 1
+            if not has_rows or len(inputs) > len(_INPUTS) or not can_be_bucketed(given):
+                return super().__call__(*inputs, **named)
+            ids = [given[name] if name in given else None for name in _IDS]
+            check_ids(self.config, *ids)
+            longest = self.config.max_position_embeddings
+            return call_in_buckets(self, given, options, longest)
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: jnp.dtype = jnp.float32, **config_overrides: Any
+        cls,
+        path: str | Path,
+        *,
+        dtype: jnp.dtype = jnp.float32,
+        mesh: Mesh | None = None,
+        strict_head: bool = False,
+        **config_overrides: Any,
     ) -> Self:
-        """A trained model from the newest checkpoint of a run.
+        """A trained model.
 
         Args:
-            path: workdir of `bert-jax pretrain`; nothing is written there.
-            dtype: numbers to compute in; parameters stay float32.
-            config_overrides: fields of `BertConfig` to replace; those that would change
-                the shape of a parameter cannot be.
+            path: a folder of Hugging Face with `config.json` and weights, a folder or
+                prefix of a TensorFlow checkpoint of google-research/bert, a workdir of
+                `bert-jax pretrain`, or a name of the Hugging Face Hub. Nothing is written
+                there.
+            dtype: numbers to compute in; parameters are float32.
+            mesh: where to place the parameters, divided as in training; by default on one
+                device.
+            strict_head: whether to refuse a checkpoint that lacks weights of the head, or
+                of the pooler, which otherwise start at random.
+            config_overrides: fields of `BertConfig` to replace; `num_labels` makes a new
+                classifier where the checkpoint's has another size. The activation of a
+                checkpoint of 2018 is the tanh form of GELU unless `hidden_act="gelu"`.
 
         Raises:
-            ValueError: `path` has no checkpoint, its tokenizer is not the one that the
-                checkpoint was trained with, or an override changes a shape.
+            ValueError: there is no such model, it is corrupt, or it does not fit.
+
+        Warns of weights that the checkpoint lacks or has too many, on one line.
         """
-        step, params, meta = load_params(Path(path) / "checkpoints")
-        tokenizer = Path(path) / "tokenizer"
-        if tokenizer.is_dir():
-            check_hashes(step, meta, tokenizer_sha256=load_tokenizer(tokenizer).sha256)
-        config = Config.from_dict(meta["config"]).bert_config(meta["vocab_size"])
-        for key in cls._prefix:
-            params = params[key]
-        fields = {**vars(config), **config_overrides}
-        make = lambda: cls(BertConfig(**fields), dtype=dtype, rngs=nnx.Rngs(0))  # type: ignore[call-arg]  # noqa: E731
-        graphdef, abstract = nnx.split(nnx.eval_shape(make))
-        _check_shapes(nnx.to_pure_dict(abstract), params)
-        model: Self = nnx.merge(graphdef, jax.tree.map(jnp.asarray, params))
+        model, report = cls.load(path, dtype=dtype, mesh=mesh, **config_overrides)
+        if strict_head:
+            report.check_trained()
+        report.show(stacklevel=2)
         return model
 
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        dtype: jnp.dtype = jnp.float32,
+        mesh: Mesh | None = None,
+        **config_overrides: Any,
+    ) -> tuple[Self, LoadReport]:
+        """As `from_pretrained`, and what did not fit; warns of nothing."""
+        return _load(cls, path, dtype, mesh, config_overrides, {})
 
-def _check_shapes(expected: Any, found: Any) -> None:
-    """Raises ValueError where two trees of arrays differ in names or shapes."""
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes `config.json` and `model.safetensors` as Transformers reads them.
 
-    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-            for path, leaf in leaves
-        }
-
-    wanted, given = shapes(expected), shapes(found)
-    for name in sorted(wanted.keys() | given.keys()):
-        if name not in wanted or name not in given or wanted[name] != given[name]:
-            raise ValueError(
-                f"parameter {name} has shape {given[name] if name in given else None}; the "
-                f"model wants {wanted[name] if name in wanted else None}"
-            )
+        Args:
+            directory: where to; made if absent.
+        """
+        save_model(self, type(self).__name__, Path(directory))
 
 
-class BertModel(_FromPretrained, bert.BertModel):
+def _load(
+    cls: Any,
+    path: str | Path,
+    dtype: jnp.dtype,
+    mesh: Mesh | None,
+    config_overrides: dict[str, Any],
+    network_options: dict[str, Any],
+) -> tuple[Any, LoadReport]:
+    source = open_source(path)
+    config = replaced(source.config, config_overrides)
+    options = {**network_options, "dtype": dtype}
+    if mesh is not None:
+        options["constrain"] = _make_constrain(mesh)
+    return load_model(Plan(cls, config, tuple(options.items())), source, mesh)
+
+
+@functools.cache  # one function a mesh: models of it share their compiled programs
+def _make_constrain(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    """Rows over the devices, as in training; where they do not divide, all on each."""
+    divided = make_row_constraint(mesh)
+    num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    def constrain(activation: jax.Array) -> jax.Array:
+        if activation.shape[0] % num_shards == 0:
+            return divided(activation)
+        return jax.lax.with_sharding_constraint(activation, everywhere)
+
+    return constrain
+
+
+class BertModel(_Pretrained, bert.BertModel):
     """The encoder; see `bert_jax.model.bert.BertModel` for its arguments and call."""
 
-    _prefix = ("bert",)
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        dtype: jnp.dtype = jnp.float32,
+        mesh: Mesh | None = None,
+        add_pooling_layer: bool = True,
+        **config_overrides: Any,
+    ) -> tuple[Self, LoadReport]:
+        """As `from_pretrained`, which takes `add_pooling_layer` too; warns of nothing."""
+        options = {"add_pooling_layer": add_pooling_layer}
+        return _load(cls, path, dtype, mesh, config_overrides, options)
 
 
-class BertForPreTraining(_FromPretrained, bert.BertForPreTraining):
+class BertForPreTraining(_Pretrained, bert.BertForPreTraining):
     """The encoder with both pretraining heads; see `bert_jax.model.bert`."""
+
+
+class BertForMaskedLM(_Pretrained, heads.BertForMaskedLM):
+    """The encoder with the head for masked words; see `bert_jax.model.heads`."""
+
+
+class BertForNextSentencePrediction(_Pretrained, heads.BertForNextSentencePrediction):
+    """The encoder with the head for sentence pairs; see `bert_jax.model.heads`."""
+
+
+class BertForSequenceClassification(_Pretrained, heads.BertForSequenceClassification):
+    """A classifier, or a regression, of texts; see `bert_jax.model.heads`."""
+
+
+class BertForTokenClassification(_Pretrained, heads.BertForTokenClassification):
+    """A classifier of tokens; see `bert_jax.model.heads`."""
+
+
+class BertForQuestionAnswering(_Pretrained, answers.BertForQuestionAnswering):
+    """Finds the answer to a question in a text; see `bert_jax.model.answers`."""
+
+
+class BertForMultipleChoice(_Pretrained, answers.BertForMultipleChoice):
+    """Chooses one of several texts; see `bert_jax.model.answers`."""
+
+
+# Name, here and in Transformers -> class.
+MODEL_CLASSES: Mapping[str, Any] = types.MappingProxyType(
+    {
+        model.__name__: model
+        for model in (
+            BertModel,
+            BertForPreTraining,
+            BertForMaskedLM,
+            BertForNextSentencePrediction,
+            BertForSequenceClassification,
+            BertForTokenClassification,
+            BertForQuestionAnswering,
+            BertForMultipleChoice,
+        )
+    }
+)

@@ -75,6 +75,11 @@ class Progress:
             self._bar = ""
         self._marks.append((self._clock(), step))
         parts = [f"step {step:,}/{num_steps:,}"]
+        (first_time, first_step), (last_time, last_step) = self._marks[0], self._marks[-1]
+        if last_step > first_step:
+            # Early in the line: a narrow terminal cuts its end off.
+            pace = (last_time - first_time) / (last_step - first_step)
+            parts.append(f"{_duration(pace * (num_steps - step))} left")
         for name, value in metrics.items():
             if not isinstance(value, int | float):
                 continue
@@ -84,10 +89,6 @@ class Progress:
                 parts.append(f"{name.removesuffix('_accuracy').upper()} {value:.1%}")
             elif name == "tokens_per_second":
                 parts.append(f"{_thousands(value)} tok/s")
-        (first_time, first_step), (last_time, last_step) = self._marks[0], self._marks[-1]
-        if last_step > first_step:
-            pace = (last_time - first_time) / (last_step - first_step)
-            parts.append(f"{_duration(pace * (num_steps - step))} left")
         self._show("  ".join(parts), stays=not self._is_terminal)
 
     def bar(self, label: str, done: int, total: int) -> None:

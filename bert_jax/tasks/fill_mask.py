@@ -12,8 +12,10 @@ import numpy as np
 
 from bert_jax.data.manifest import load_manifest
 from bert_jax.data.shards import ShardSet
-from bert_jax.pretrained.classes import BertForPreTraining
-from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from bert_jax.pretrained.classes import BertForMaskedLM
+from bert_jax.pretrained.sources import tokenizer_folder
+from bert_jax.text.bert_tokenizer import BertTokenizer
+from bert_jax.text.tokenizer import Tokenizer
 
 # Tokens of a sentence that serves as an example.
 _SHORTEST, _LONGEST = 8, 24
@@ -40,7 +42,7 @@ def fill_mask(
     """The `top_k` likeliest tokens for the first [MASK] of each text.
 
     Args:
-        model_path: workdir of a pretraining run.
+        model_path: whatever `BertForMaskedLM.from_pretrained` takes.
         texts: each with at least one [MASK].
         top_k: candidates a text; all of the vocabulary where it has fewer tokens.
 
@@ -48,11 +50,9 @@ def fill_mask(
         ValueError: a text has no [MASK] or is longer than the model can take, or the
             tokenizer is not the one that the model was trained with.
     """
-    if not (Path(model_path) / "tokenizer").is_dir():
-        raise ValueError(f"model={model_path} must be the workdir of a pretraining run")
-    tokenizer = load_tokenizer(Path(model_path) / "tokenizer")
+    tokenizer = BertTokenizer.from_pretrained(tokenizer_folder(model_path)).tokenizer
     rows = [_encode(tokenizer, text) for text in texts]
-    model = BertForPreTraining.from_pretrained(model_path)
+    model = BertForMaskedLM.from_pretrained(model_path, strict_head=True)
     limit = model.config.max_position_embeddings
     for text, ids in zip(texts, rows, strict=True):
         if len(ids) > limit:
@@ -70,7 +70,7 @@ def fill_mask(
         input_ids_BL,
         np.arange(length) < lengths_B[:, None],
         masked_positions=jnp.asarray(positions_B1),
-    ).prediction_logits
+    ).logits
     probabilities_BV = jax.nn.softmax(logits_B1V[:, 0])
     top_k = min(top_k, probabilities_BV.shape[-1])
     probabilities_BK, ids_BK = jax.lax.top_k(probabilities_BV, top_k)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_jax.hub import hub_folder, is_hub_name
 from bert_jax.text.batch_encoding import TENSORS, BatchEncoding, tensors_of
 from bert_jax.text.call_options import (
     SIDES,
@@ -82,8 +83,9 @@ class BertTokenizer(TokenNames):
         """The tokenizer of a workdir, of a folder with tokenizer files, or of one file.
 
         Args:
-            path: where it lies; of a workdir, its `tokenizer` folder is read. A file is
-                a vocab.txt, a tokenizer.json or a model of SentencePiece.
+            path: where it lies, or a name of the Hugging Face Hub; of a workdir, its
+                `tokenizer` folder is read. A file is a vocab.txt, a tokenizer.json or a
+                model of SentencePiece.
             do_lower_case: whether to fold case, where the files do not say; a bare
                 vocab.txt does not. By default unless the vocabulary has capitals.
             model_max_length: tokens of a row, instead of what the files say.
@@ -93,6 +95,8 @@ class BertTokenizer(TokenNames):
                 otherwise of case than `do_lower_case` does.
         """
         place = Path(path)
+        if not place.exists() and is_hub_name(str(path)):
+            place = hub_folder(str(path))
         if (place / "tokenizer" / CONFIG_FILE).is_file():
             place = place / "tokenizer"
         tokenizer = load_tokenizer(place, lowercase=do_lower_case)

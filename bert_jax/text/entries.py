@@ -21,6 +21,15 @@ CONTROL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTROL_ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+# Each of these alone is a tokenizer.
+VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "spiece.model")
+# All that can decide how a text becomes ids.
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    "added_tokens.json",
+)
 # Settings by which Transformers takes the steps of a tokenizer.json as they are.
 AS_TOKENIZER_JSON_SAYS = {
     "tokenizer_class": "PreTrainedTokenizerFast",

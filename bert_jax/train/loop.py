@@ -74,7 +74,7 @@ def train(
     log.start(first_step)
     is_finished = first_step == config.num_steps
     if first_step == 0 or (is_finished and not log.has_eval_row(first_step)):
-        log.eval_row(first_step, job.evaluate(state.params))
+        log.eval_row(first_step, _evaluate(job, state.params, first_step))
     if is_finished:
         return state
 
@@ -92,7 +92,8 @@ def train(
     unread: _Unread | None = None
     for step in range(first_step, config.num_steps):
         state, metrics = train_step(state, job.place(batch))
-        previous, unread = unread, _Unread(step, metrics, job.count_tokens(batch))
+        meter.add(job.count_tokens(batch))
+        previous, unread = unread, _Unread(step, metrics)
         batch = next(batches, None)
         if previous is not None:
             _read(previous, job, config, meter, log)
@@ -106,11 +107,27 @@ def train(
             _read(unread, job, config, meter, log)
             unread = None
             if is_eval:
-                log.eval_row(done, job.evaluate(state.params))
+                log.eval_row(done, _evaluate(job, state.params, done))
             if is_save:
                 checkpoints.save(state, done)
             meter.restart()
     return state
+
+
+def _evaluate(job: Job, params: Any, done: int) -> dict[str, float]:
+    """Held-out metrics.
+
+    Raises:
+        NonFiniteLossError: they are not finite.
+    """
+    metrics = job.evaluate(params)
+    if not all(map(math.isfinite, metrics.values())):
+        shown = ", ".join(f"{name}={value}" for name, value in metrics.items())
+        raise NonFiniteLossError(
+            f"evaluation after step {done}: {shown}; lower optim.learning_rate (the last "
+            "checkpoint is sound)"
+        )
+    return metrics
 
 
 class _Unread(NamedTuple):
@@ -118,32 +135,40 @@ class _Unread(NamedTuple):
 
     step: int
     metrics: dict[str, jax.Array]
-    num_tokens: int
 
 
 class _Meter:
-    """Rates since the last logged step; evaluating and saving do not count."""
+    """Rates since the last logged step; evaluating and saving do not count.
+
+    A step counts when it is given to the device: what is read late has run by then.
+    """
 
     def __init__(self, job: Job):
         self._job = job
+        self._rates: dict[str, float] = {}
         self.restart()
 
     def restart(self) -> None:
+        """Counts from now on."""
         self._start, self._tokens, self._steps = time.perf_counter(), 0, 0
 
     def add(self, num_tokens: int) -> None:
+        """Counts a step."""
         self._tokens += num_tokens
         self._steps += 1
 
     def rates(self) -> dict[str, float]:
+        """Tokens per second and MFU; those of before where no step has run since."""
+        if not self._steps:
+            return self._rates
         seconds = time.perf_counter() - self._start
         flops_per_second = self._steps * self._job.flops_per_step / seconds
-        rates = {
+        self._rates = {
             "tokens_per_second": self._tokens / seconds,
             "mfu": flops_per_second / self._job.peak_flops_per_second,
         }
         self.restart()
-        return rates
+        return self._rates
 
 
 def _read(
@@ -155,13 +180,13 @@ def _read(
         NonFiniteLossError: they are not finite.
     """
     metrics = {name: float(value) for name, value in jax.device_get(unread.metrics).items()}
-    meter.add(unread.num_tokens)
     step, done = unread.step, unread.step + 1
-    if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])):
+    watched = {name: metrics[name] for name in ("loss", "grad_norm", "param_norm")}
+    if not all(map(math.isfinite, watched.values())):
+        shown = ", ".join(f"{name}={value}" for name, value in watched.items())
         raise NonFiniteLossError(
-            f"step {done}: loss={metrics['loss']}, grad_norm={metrics['grad_norm']} on "
-            f"batch {job.batch_hash(step)}; lower optim.learning_rate or raise "
-            "optim.warmup_steps (the last checkpoint is sound)"
+            f"step {done}: {shown} on batch {job.batch_hash(step)}; lower "
+            "optim.learning_rate or raise optim.warmup_steps (the last checkpoint is sound)"
         )
     if done == 1 or done % config.log_every_steps == 0 or done == config.num_steps:
         log.train_row(

@@ -18,6 +18,7 @@ from bert_jax.parallel.rules import tree_shardings
 from bert_jax.report.metrics_file import read_metrics
 from bert_jax.report.progress import Progress
 from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from bert_jax.train.adoption import adopt
 from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints, check_num_steps
 from bert_jax.train.log import RunLog
 from bert_jax.train.loop import train
@@ -26,6 +27,7 @@ from bert_jax.train.workdir import (
     TOKENIZER,
     check_workdir,
     load_config_of,
+    own_workdir,
     save_config,
     with_data_directory,
 )
@@ -70,11 +72,12 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
     last = config.train.num_steps
     newest = newest_record(workdir / CHECKPOINTS)
     if newest is None:
+        config = adopt(config)
         save_config(workdir, config)
     else:
         config = check_workdir(workdir, config)
         check_num_steps(newest[0], last)
-    with RunLog(workdir, last, progress) as log:
+    with own_workdir(workdir), RunLog(workdir, last, progress) as log:
         log.line(
             f"{mesh.size} x {mesh.devices.flat[0].device_kind}, mesh {dict(mesh.shape)}"
         )
@@ -83,6 +86,8 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
         directory = data_directory(config)
         config = with_data_directory(config, directory)
         manifest = prepare(config, directory, report=progress.bar)
+        for line in manifest.summary():
+            log.line(line)
         tokenizer = _tokenizer(workdir, manifest, directory, newest)
         setup = Setup(config, tokenizer, mesh)
         job = setup.job()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +17,90 @@ from bert_jax.config import Config
 from bert_jax.data.stream import BatchStream
 from bert_jax.model.bert import BertForPreTraining
 from bert_jax.model.flops import pretraining_flops_per_row
+from bert_jax.objective.losses import LossFn
 from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.optimizer import make_optimizer, make_schedule
 from bert_jax.parallel.devices import measure_matmul_flops_per_second
 from bert_jax.parallel.placement import make_row_constraint, place_batch
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.adoption import adopted_params
 from bert_jax.train.evaluation import MASK_RATE, MASK_SEED, make_evaluate, unigram_metrics
 from bert_jax.train.loop import Job
 from bert_jax.train.start import informed_start
 from bert_jax.train.state import TrainState, abstract_state, init_sharded, make_init
 from bert_jax.train.step import jit_train_step, make_train_step
+
+
+class Vocabulary(Protocol):
+    """What a program needs to know of a tokenizer."""
+
+    @property
+    def mask_id(self) -> int: ...
+    @property
+    def special_ids(self) -> tuple[int, ...]: ...
+    @property
+    def vocab_size(self) -> int: ...
+
+
+class Program:
+    """What is computed on the devices: model, masks, losses, optimizer, start and step.
+
+    Needs neither data nor devices that are there: a mesh of described ones will do.
+
+    Attributes:
+        bert_config: the architecture.
+        graphdef: the model without its parameters.
+        training_loss: with masks and a seed as the configuration says.
+        held_out_loss: with the masks that all held-out metrics share.
+        abstract: shapes, dtypes and shardings of the state.
+        train_step: jitted (state, batch) → (state, metrics); donates the state.
+    """
+
+    def __init__(self, config: Config, vocabulary: Vocabulary, mesh: Mesh):
+        data, train = config.data, config.train
+        self._vocabulary, self._mesh, self._seed = vocabulary, mesh, train.seed
+        self._dtype = jnp.dtype(train.dtype)
+        self.bert_config = config.bert_config(vocabulary.vocab_size)
+        self.graphdef: nnx.GraphDef[Any] = nnx.graphdef(
+            nnx.eval_shape(lambda: self._make_model(nnx.Rngs(0)))
+        )
+        self.training_loss = self._loss(
+            config.objective.mask_rate, data.max_predictions_per_sequence, train.seed
+        )
+        held_out_predictions = max(1, round(MASK_RATE * data.sequence_length))
+        self.held_out_loss = self._loss(MASK_RATE, held_out_predictions, MASK_SEED)
+        optimizer = make_optimizer(config.optim, train.num_steps)
+        self._init_state = make_init(self._make_model, optimizer)
+        self.abstract = abstract_state(self._init_state, mesh)
+        step = make_train_step(
+            self.training_loss, optimizer, self.graphdef, seed=train.seed
+        )
+        self.train_step = jit_train_step(step, self.abstract, mesh)
+
+    def init(self) -> TrainState:
+        """A state of step 0 with random weights, drawn in its shards."""
+        return init_sharded(self._init_state, self.abstract, self._seed)
+
+    def _make_model(self, rngs: nnx.Rngs) -> BertForPreTraining:
+        unroll = self._mesh.devices.flat[0].platform == "cpu"
+        return BertForPreTraining(
+            self.bert_config,
+            dtype=self._dtype,
+            rngs=rngs,
+            unroll=unroll,
+            constrain=make_row_constraint(self._mesh),
+        )
+
+    def _loss(self, mask_rate: float, max_predictions: int, seed: int) -> LossFn:
+        masking = Masking(
+            mask_rate=mask_rate,
+            max_predictions=max_predictions,
+            mask_id=self._vocabulary.mask_id,
+            special_ids=self._vocabulary.special_ids,
+            vocab_size=self._vocabulary.vocab_size,
+        )
+        return make_pretraining_loss(masking, seed=seed)
 
 
 class Setup:
@@ -36,39 +110,28 @@ class Setup:
         self._config = config
         self._tokenizer = tokenizer
         self._mesh = mesh
-        self._bert_config = config.bert_config(tokenizer.vocab_size)
         self._data = Path(config.data.directory)
-        self._graphdef = nnx.graphdef(nnx.eval_shape(lambda: self._make_model(nnx.Rngs(0))))
+        self._program = Program(config, tokenizer, mesh)
         self._eval_stream, self._eval_rows = self._held_out()
-        predictions = max(1, round(MASK_RATE * config.data.sequence_length))
-        self._eval_loss = make_pretraining_loss(
-            self._masking(MASK_RATE, predictions), seed=MASK_SEED
-        )
         self.evaluate = make_evaluate(
-            self._eval_loss, self._graphdef, self._eval_batches, mesh
+            self._program.held_out_loss, self._program.graphdef, self._eval_batches, mesh
         )
 
     def job(self) -> Job:
         """The run as the loop wants it."""
-        config = self._config
-        train, objective = config.train, config.objective
-        predictions = config.data.max_predictions_per_sequence
-        optimizer = make_optimizer(config.optim, train.num_steps)
-        init_state = make_init(self._make_model, optimizer)
-        abstract = abstract_state(init_state, self._mesh)
-        loss_fn = make_pretraining_loss(
-            self._masking(objective.mask_rate, predictions), seed=train.seed
-        )
-        train_step = make_train_step(loss_fn, optimizer, self._graphdef, seed=train.seed)
+        config, program = self._config, self._program
+        data, train = config.data, config.train
         stream = self._stream("train", train.global_batch_size)
         schedule = make_schedule(config.optim, train.num_steps)
         flops_per_row = pretraining_flops_per_row(
-            self._bert_config, length=config.data.sequence_length, predictions=predictions
+            program.bert_config,
+            length=data.sequence_length,
+            predictions=data.max_predictions_per_sequence,
         )
         return Job(
-            abstract=abstract,
-            init=lambda: self._initial(init_sharded(init_state, abstract, train.seed)),
-            train_step=jit_train_step(train_step, abstract, self._mesh),
+            abstract=program.abstract,
+            init=self._initial,
+            train_step=program.train_step,
             batches=stream.iterate,
             place=lambda batch: place_batch(batch, self._mesh),
             evaluate=self.evaluate,
@@ -76,13 +139,16 @@ class Setup:
             learning_rate=lambda step: float(schedule(step)),
             count_tokens=_count_tokens,
             flops_per_step=train.global_batch_size * flops_per_row,
-            peak_flops_per_second=measure_matmul_flops_per_second(self._dtype),
+            peak_flops_per_second=measure_matmul_flops_per_second(jnp.dtype(train.dtype)),
         )
 
     def unigram_metrics(self) -> dict[str, float]:
         """Metrics of word frequencies alone, on the targets that the model is asked for."""
         return unigram_metrics(
-            self._eval_loss, self._log_frequencies, self._eval_batches(), self._mesh
+            self._program.held_out_loss,
+            self._log_frequencies,
+            self._eval_batches(),
+            self._mesh,
         )
 
     @property
@@ -91,37 +157,22 @@ class Setup:
         counts_V = np.maximum(np.load(self._data / "unigram_counts.npy"), 1)
         return np.log(counts_V / counts_V.sum()).astype(np.float32)
 
-    def _initial(self, state: TrainState) -> TrainState:
+    def _initial(self) -> TrainState:
         """A state of step 0 with the start that the configuration asks for."""
+        state = self._program.init()
+        if self._config.init_from:
+            vocab_size = self._tokenizer.vocab_size
+            return state._replace(
+                params=adopted_params(self._config, vocab_size, self._mesh)
+            )
         if self._config.train.start == "random":
             return state
         params = informed_start(
-            state.params, self._log_frequencies, self._bert_config.initializer_range
+            state.params,
+            self._log_frequencies,
+            self._program.bert_config.initializer_range,
         )
         return state._replace(params=params)
-
-    @property
-    def _dtype(self) -> jnp.dtype:
-        return jnp.dtype(self._config.train.dtype)
-
-    def _make_model(self, rngs: nnx.Rngs) -> BertForPreTraining:
-        unroll = self._mesh.devices.flat[0].platform == "cpu"
-        return BertForPreTraining(
-            self._bert_config,
-            dtype=self._dtype,
-            rngs=rngs,
-            unroll=unroll,
-            constrain=make_row_constraint(self._mesh),
-        )
-
-    def _masking(self, mask_rate: float, max_predictions: int) -> Masking:
-        return Masking(
-            mask_rate=mask_rate,
-            max_predictions=max_predictions,
-            mask_id=self._tokenizer.mask_id,
-            special_ids=self._tokenizer.special_ids,
-            vocab_size=self._tokenizer.vocab_size,
-        )
 
     def _stream(self, split: str, global_batch_size: int) -> BatchStream:
         return BatchStream(

@@ -39,7 +39,8 @@ def make_train_step(
 
     Returns:
         A function whose metrics are `loss` (the sum of the mean losses), `grad_norm`
-        before clipping, a `NAME_loss` for each loss and the other metrics, as means.
+        before clipping, `param_norm` after the update, a `NAME_loss` for each loss and
+        the other metrics, as means.
     """
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -60,6 +61,7 @@ def make_train_step(
             "grad_norm": optax.tree.norm(grads),
         }
         params = optax.apply_updates(state.params, updates)
+        metrics["param_norm"] = optax.tree.norm(params)
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return train_step

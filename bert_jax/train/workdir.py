@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bert_jax.config import Config
 from bert_jax.report.atomic_text import write_text_atomically
+from bert_jax.train.adoption import keep_adopted
+from bert_jax.train.checkpoint import CHECKPOINTS
 
 CONFIG_FILE = "config.json"
 TOKENIZER = "tokenizer"
+_LOCK = ".lock"
 
 # Fields that may change between two starts of the same run; all others decide results.
 _MAY_CHANGE = (
@@ -24,6 +32,11 @@ _MAY_CHANGE = (
     "mesh.",
     "data.directory",
 )
+
+
+def is_workdir(path: Path) -> bool:
+    """Whether a folder is a run's and has a checkpoint folder."""
+    return (path / CONFIG_FILE).is_file() and (path / CHECKPOINTS).is_dir()
 
 
 def load_config_of(workdir: Path) -> Config:
@@ -40,6 +53,39 @@ def load_config_of(workdir: Path) -> Config:
     return Config.from_json(path.read_text(encoding="utf-8"))
 
 
+@contextlib.contextmanager
+def own_workdir(workdir: Path) -> Iterator[None]:
+    """Makes the folder and keeps every other process from training in it meanwhile.
+
+    Raises:
+        ValueError: another process does, or the folder cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = open(workdir / _LOCK, "a+")  # noqa: SIM115
+    except OSError as error:
+        raise _not_writable(workdir, error) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ValueError(
+                f"workdir={workdir} is in use by {file.read() or 'another process'}; wait "
+                "for it, or use a new workdir"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def _not_writable(workdir: Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"workdir={workdir} must be a folder that can be written: {error.strerror}"
+    )
+
+
 def save_config(workdir: Path, config: Config) -> None:
     """Makes the folder and writes the configuration, in place of one that is there.
 
@@ -53,9 +99,7 @@ def save_config(workdir: Path, config: Config) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         write_text_atomically(workdir / CONFIG_FILE, config.to_json())
     except OSError as error:
-        raise ValueError(
-            f"workdir={workdir} must be a folder that can be written: {error.strerror}"
-        ) from None
+        raise _not_writable(workdir, error) from None
 
 
 def check_workdir(workdir: Path, config: Config) -> Config:
@@ -68,6 +112,7 @@ def check_workdir(workdir: Path, config: Config) -> Config:
         ValueError: the folder has a run of another configuration, or none.
     """
     before = load_config_of(workdir)
+    config = keep_adopted(config, before)
     if not config.data.directory:
         config = with_data_directory(config, Path(before.data.directory))
     old, new = _flat(before.to_dict()), _flat(config.to_dict())

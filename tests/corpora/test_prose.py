@@ -118,6 +118,22 @@ def test_literal_blocks_and_directives_go() -> None:
     assert prose_paragraphs(text) == ["This is a note, and a note is to be kept."]
 
 
+def test_what_a_doctest_prints_goes_though_it_reads_as_prose() -> None:
+    text = """This function says what it is that you have given to it.
+
+    >>> print(describe(
+    ...     this))
+    This is what was printed, and it is not to be kept.
+    So is this second line of the output of the code.
+
+    This is what comes after the example, and it is to be kept.
+    """
+    assert prose_paragraphs(text) == [
+        "This function says what it is that you have given to it.",
+        "This is what comes after the example, and it is to be kept.",
+    ]
+
+
 @pytest.mark.parametrize(
     "sentence",
     [

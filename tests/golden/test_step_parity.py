@@ -16,7 +16,7 @@ from golden.hugging_face_names import params_from_hugging_face
 from golden.training import train
 
 from bert_jax.objective.masking import mask_tokens
-from bert_jax.optim import adamw
+from bert_jax.optim import optimizer
 from bert_jax.random_bits import fold
 
 LOSS_TOLERANCE = 1e-4
@@ -98,7 +98,7 @@ def test_each_part_of_the_update_decides(
 ):
     optim = cases.OPTIMIZERS[name]
     if broken == "decay table":
-        monkeypatch.setattr(adamw, "decay_mask", everything_decays)
+        monkeypatch.setattr(optimizer, "decay_mask", everything_decays)
     elif broken == "clip":
         optim = dataclasses.replace(optim, clip_norm=1e9)
     else:

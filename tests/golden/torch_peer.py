@@ -29,7 +29,11 @@ NO_DECAY = ("LayerNorm", "bias")
 
 def make_config(config: BertConfig) -> transformers.BertConfig:
     """The configuration of Transformers with the same field values."""
-    fields = {**dataclasses.asdict(config), "hidden_act": ACTIVATIONS[config.hidden_act]}
+    fields = {
+        **dataclasses.asdict(config),
+        "hidden_act": ACTIVATIONS[config.hidden_act],
+        "id2label": dict(config.id2label),
+    }
     return transformers.BertConfig(**fields, attn_implementation="eager")
 
 

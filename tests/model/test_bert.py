@@ -239,3 +239,28 @@ def test_a_row_without_any_token_gives_finite_numbers(small_model):
 def test_parameters_are_float32_in_bfloat16_too(small_config):
     model = BertForPreTraining(small_config, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     assert {x.dtype for x in jax.tree.leaves(nnx.state(model))} == {jnp.dtype("float32")}
+
+
+def test_scores_of_words_are_not_rounded_to_bfloat16(small_config):
+    """Products of bfloat16 numbers, added up and kept in float32, against float64."""
+    model = sharpened(
+        BertForPreTraining(small_config, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    )
+    head, seen = model.masked_lm, []
+    head.bias[...] = jax.random.normal(jax.random.key(1), head.bias.shape)
+    head.constrain = lambda hidden_BPD: seen.append(hidden_BPD) or hidden_BPD
+    found = model(IDS_BL).prediction_logits
+    assert found.dtype == jnp.float32
+    (before_norm_BPD,) = seen
+    hidden_BPD = head.norm(before_norm_BPD)
+    assert hidden_BPD.dtype == jnp.bfloat16
+    word_VD = model.bert.embeddings.word.embedding[...].astype(jnp.bfloat16)
+    hidden_BPD, word_VD = (np.asarray(x, np.float64) for x in (hidden_BPD, word_VD))
+    products_BPV = (hidden_BPD @ word_VD.T)[..., : small_config.vocab_size]
+    bias_V = np.asarray(head.bias, np.float64)[: small_config.vocab_size]
+    # 24 terms of size 1: the last bit of float32 is 6e-8 of them, that of bfloat16 4e-3.
+    tolerance = 1e-5 * np.abs(products_BPV).max()
+    assert np.abs(found - (products_BPV + bias_V)).max() < tolerance
+    # Negative control: rounded before the bias is added, they would be seen.
+    rounded_BPV = np.asarray(jnp.asarray(products_BPV, jnp.bfloat16), np.float64)
+    assert np.abs(rounded_BPV - products_BPV).max() > 50 * tolerance

@@ -116,6 +116,29 @@ def test_random_words_are_even_over_the_vocabulary(rows):
     assert counts[[0, 1, 2, 3]].min() > 0  # specials too, as in 2018
 
 
+def test_choice_action_and_word_are_independent_of_each_other():
+    """Bits of place p of one draw say nothing of place p of another, here at p = 0 … 18."""
+    many = dataclasses.replace(MASKING, vocab_size=2**30, max_predictions=19)
+    ids_BL = np.random.default_rng(0).integers(5, 1000, (ROWS, LENGTH)).astype(np.int32)
+    masked = mask_tokens(ids_BL, np.ones_like(ids_BL), fold(0, jnp.arange(ROWS)), many)
+    masked = jax.tree.map(np.asarray, masked)
+    assert masked.weights.all()
+    after_BP = np.take_along_axis(masked.input_ids, masked.positions, axis=1)
+    is_chosen_BL = np.zeros(ids_BL.shape, bool)
+    np.put_along_axis(is_chosen_BL, masked.positions, True, axis=1)
+    is_same_place_chosen_BP = is_chosen_BL[:, :19]
+    # Among 2³⁰ words none is drawn that is the label or [MASK] by chance.
+    is_random_BP = (after_BP != MASK) & (after_BP != masked.labels)
+    for is_counted_BP in (np.ones_like(is_random_BP), is_same_place_chosen_BP):
+        n = is_counted_BP.sum()
+        assert n > 10_000
+        masks = (after_BP == MASK)[is_counted_BP].mean()
+        assert abs(masks - 0.8) < 5 * np.sqrt(0.8 * 0.2 / n)
+        words = after_BP[is_random_BP & is_counted_BP] / many.vocab_size
+        shares, _ = np.histogram(words, bins=5, range=(0, 1))
+        assert np.abs(shares / len(words) - 0.2).max() < 5 * np.sqrt(0.16 / len(words))
+
+
 def test_every_position_is_chosen_equally_often():
     ids_BL, mask_BL = make_rows(np.full(ROWS, 60), 64)
     masked = mask_tokens(ids_BL, mask_BL, fold(3, jnp.arange(ROWS)), MASKING)

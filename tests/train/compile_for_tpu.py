@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 # Read by libtpu when it is loaded; without them it looks for a machine with chips.
 os.environ.update(
@@ -24,56 +24,31 @@ os.environ.update(
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax.experimental import topologies
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config import Config
 from bert_jax.config_flags import load_config
-from bert_jax.model.bert import BertForPreTraining
-from bert_jax.objective.masking import Masking
-from bert_jax.objective.pretraining import make_pretraining_loss
-from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.parallel.mesh import check_batch, make_mesh
-from bert_jax.parallel.placement import batch_sharding, make_row_constraint
-from bert_jax.train.state import abstract_state, make_init
-from bert_jax.train.step import jit_train_step, make_train_step
+from bert_jax.parallel.placement import batch_sharding
+from bert_jax.train.setup import Program
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all")
 
 
+class AnyVocabulary(NamedTuple):
+    """A vocabulary of which nothing is known but its size."""
+
+    vocab_size: int
+    mask_id: int = 4
+    special_ids: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+
 def compile_step(config: Config, mesh: jax.sharding.Mesh) -> Any:
     """The jitted update of `config`, compiled for the devices of `mesh`."""
-    train, data = config.train, config.data
-    check_batch(mesh, train.global_batch_size)
-    bert_config = config.bert_config(config.tokenizer.vocab_size)
-    dtype = jnp.dtype(train.dtype)
-
-    def make_model(rngs: nnx.Rngs) -> BertForPreTraining:
-        return BertForPreTraining(
-            bert_config,
-            dtype=dtype,
-            rngs=rngs,
-            unroll=False,
-            constrain=make_row_constraint(mesh),
-        )
-
-    masking = Masking(
-        mask_rate=config.objective.mask_rate,
-        max_predictions=data.max_predictions_per_sequence,
-        mask_id=4,
-        special_ids=(0, 1, 2, 3, 4),
-        vocab_size=bert_config.vocab_size,
-    )
-    optimizer = make_optimizer(config.optim, train.num_steps)
-    abstract = abstract_state(make_init(make_model, optimizer), mesh)
-    step = make_train_step(
-        make_pretraining_loss(masking, seed=train.seed),
-        optimizer,
-        nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))),
-        seed=train.seed,
-    )
-    rows, length = train.global_batch_size, data.sequence_length
+    rows, length = config.train.global_batch_size, config.data.sequence_length
+    check_batch(mesh, rows)
+    program = Program(config, AnyVocabulary(config.tokenizer.vocab_size), mesh)
     batch = PretrainingBatch(
         *[jnp.zeros((rows, length), jnp.int32)] * 3,
         jnp.zeros(rows, jnp.int32),
@@ -83,7 +58,7 @@ def compile_step(config: Config, mesh: jax.sharding.Mesh) -> Any:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=batch_sharding(mesh)),
         batch,
     )
-    return jit_train_step(step, abstract, mesh).lower(abstract, placed).compile()
+    return program.train_step.lower(program.abstract, placed).compile()
 
 
 def main() -> None:

@@ -40,7 +40,8 @@ def test_rows_are_complete_and_stand_once(tmp_path: Path) -> None:
     trained = [step for step, split in found if split == "train"]
     evaluated = [step for step, split in found if split == "eval"]
     assert (trained, evaluated) == (list(range(1, 11)), [0, 4, 8, 10])
-    names = {"step", "loss", "square_loss", "error", "grad_norm", "learning_rate"}
+    names = {"step", "loss", "square_loss", "error", "learning_rate"}
+    names |= {"grad_norm", "param_norm"}
     for step in trained:
         assert set(found[step, "train"]) == names | {"batch_hash"}
         # The first step has the batch 0; the row says how many updates are done.
@@ -65,6 +66,16 @@ def test_logged_losses_are_those_of_the_steps(tmp_path: Path) -> None:
     for step in range(10):
         state, metrics = job.train_step(state, job.place(toy.points(step)))
         assert rows(tmp_path)[step + 1, "train"]["loss"] == float(metrics["loss"])
+
+
+def test_the_logged_rate_is_that_of_the_update(tmp_path: Path) -> None:
+    """The update that ends with row k was made at the rate of step k − 1."""
+    job = dataclasses.replace(toy.make_job(), learning_rate=lambda step: 0.5**step)
+    toy.run(job, tmp_path, toy.config())
+    found = {s: row for (s, split), row in rows(tmp_path).items() if split == "train"}
+    assert {s: row["learning_rate"] for s, row in found.items()} == {
+        step + 1: 0.5**step for step in range(10)
+    }
 
 
 def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:

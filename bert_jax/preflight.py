@@ -1,0 +1,55 @@
+"""What can be wrong with a command and is seen before JAX and TFDS are imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bert_jax.config import Config
+from bert_jax.corpora.text_paths import find_files
+
+
+def check_inputs(config: Config) -> None:
+    """Looks for the files that a configuration names.
+
+    Raises:
+        ValueError: a glob matches nothing, or there is nothing at tokenizer.path.
+    """
+    for source in config.data.sources:
+        if source.path:
+            find_files(source.path)
+    path = config.tokenizer.path
+    if path and not Path(path).exists():
+        raise ValueError(
+            f"tokenizer.path={path} must be a folder or a vocab.txt; it is not there"
+        )
+
+
+def check_can_be_written(workdir: Path) -> None:
+    """Looks whether a workdir is there and can be written, or can be made.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    place = workdir.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"workdir={workdir} must be a folder; {place} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"workdir={workdir} must be a folder that can be written; {place} cannot"
+        )
+
+
+def check_is_run(workdir: Path) -> None:
+    """Looks whether a folder is that of a run.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not (workdir / "config.json").is_file():
+        raise ValueError(
+            f"workdir={workdir} must be the folder of a run "
+            f"({workdir / 'config.json'} is missing)"
+        )

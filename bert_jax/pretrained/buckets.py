@@ -1,0 +1,116 @@
+"""Calls of a model on ragged input: one compilation a bucket, not one a length.
+
+Rows are padded to the next length of `LENGTHS` and batches to the next power of two; the
+padding is masked, and cut off the answer. Shapes: B batch, L length.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+# Inputs whose first dim is the batch, and those whose last one is the length, too.
+_TOKENS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+_ROWS = ("masked_positions",)
+
+
+def can_be_bucketed(inputs: Mapping[str, Any]) -> bool:
+    """Whether a call with these arguments is one of values, and of nothing but tokens.
+
+    Inside `jit`, `grad` or `vmap` there are no values yet; targets and dropout belong to
+    a training step, whose shapes its author has chosen.
+    """
+    return all(
+        name in (*_TOKENS, *_ROWS) and not isinstance(value, jax.core.Tracer)
+        for name, value in inputs.items()
+    )
+
+
+def call_in_buckets(
+    model: nnx.Module,
+    inputs: Mapping[str, Any],
+    options: Mapping[str, bool],
+    max_length: int,
+) -> Any:
+    """The model's answer to `inputs`, computed on a padded batch.
+
+    Args:
+        model: takes `inputs` and `options` by name.
+        inputs: arrays of int, [B, …, L], or [B, …] for positions.
+        options: what else to compute.
+        max_length: longest row that the model can take.
+    """
+    arrays = {name: np.asarray(value) for name, value in inputs.items()}
+    ids = arrays["input_ids"]
+    if "attention_mask" not in arrays:
+        arrays["attention_mask"] = np.ones_like(ids)
+    batch, length = ids.shape[0], ids.shape[-1]
+    rows = 1 << (batch - 1).bit_length()
+    columns = bucket_length(length, max_length)
+    padded = {name: _padded(name, x, rows, columns) for name, x in arrays.items()}
+    call = functools.partial(_call, *nnx.split(model), tuple(sorted(options.items())))
+    kinds = _kinds_of_dims(call, padded)
+
+    def cut(x: jax.Array, dims: tuple[str, ...]) -> jax.Array:
+        # Where each row holds several choices, there are as many rows of each.
+        kept = {"batch": batch, "length": length}
+        sizes = {"batch": rows, "length": columns}
+        index = [
+            slice(size // sizes[kind] * kept[kind]) if kind else slice(None)
+            for size, kind in zip(x.shape, dims, strict=True)
+        ]
+        return x[tuple(index)]
+
+    return jax.tree.map(cut, call(padded), kinds)
+
+
+def bucket_length(length: int, max_length: int) -> int:
+    """The length that rows of `length` are padded to, at most `max_length`."""
+    fitting = [size for size in LENGTHS if length <= size <= max_length]
+    return fitting[0] if fitting else max(length, max_length)
+
+
+def _padded(name: str, x: np.ndarray, rows: int, length: int) -> np.ndarray:
+    """Zeros behind the rows, and behind each row."""
+    widths = [(0, rows - x.shape[0])] + [(0, 0)] * (x.ndim - 1)
+    if name in _TOKENS:
+        widths[-1] = (0, length - x.shape[-1])
+    return np.pad(x, widths)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _call(graphdef: Any, state: Any, options: Any, inputs: Any) -> Any:
+    return nnx.merge(graphdef, state)(**inputs, **dict(options))
+
+
+def _kinds_of_dims(call: Any, padded: Mapping[str, np.ndarray]) -> Any:
+    """Like the answer, of each array which dims are the batch's and which the length's.
+
+    Found by asking, without computing, what a larger batch or shorter rows would change.
+    """
+
+    def answer(rows: int, columns: int) -> Any:
+        specs = {}
+        for name, x in padded.items():
+            shape = [x.shape[0] + rows, *x.shape[1:]]
+            if name in _TOKENS:
+                shape[-1] += columns
+            specs[name] = jax.ShapeDtypeStruct(shape, x.dtype)
+        return jax.eval_shape(call, specs)
+
+    def kinds(x: Any, with_more_rows: Any, with_fewer_columns: Any) -> tuple[str, ...]:
+        return tuple(
+            "batch" if more != size else "length" if fewer != size else ""
+            for size, more, fewer in zip(
+                x.shape, with_more_rows.shape, with_fewer_columns.shape, strict=True
+            )
+        )
+
+    return jax.tree.map(kinds, answer(0, 0), answer(1, 0), answer(0, -1))
