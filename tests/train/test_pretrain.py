@@ -89,7 +89,7 @@ def test_workdir_is_complete(tiny_workdir: Path) -> None:
     assert [row["step"] for row in trained] == list(range(1, 7))
     names = {"step", "loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"}
     for row in trained:
-        assert set(row) == names | {"learning_rate", "grad_norm", "batch_hash"}
+        assert set(row) == names | {"learning_rate", "grad_norm", "param_norm", "batch_hash"}
         assert row["loss"] == pytest.approx(row["mlm_loss"] + row["nsp_loss"], rel=1e-6)
     held_out = [(r["step"], r["split"]) for r in found if "split" in r]
     assert held_out == [(0, "eval"), (3, "eval"), (6, "eval"), (6, "unigram")]
@@ -162,10 +162,11 @@ def test_evaluate_says_what_the_run_said(tiny_workdir: Path) -> None:
 
 
 def files(workdir: Path) -> dict[Path, tuple[int, bytes]]:
-    """Every file and folder: when it was last written, and what it has."""
+    """Every file and folder but the lock: when it was last written, and what it has."""
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
         for path in workdir.rglob("*")
+        if path.name != ".lock"
     }
 
 

@@ -155,6 +155,7 @@ def test_metrics_are_the_terms_as_means() -> None:
         "error",
         "noise",
         "grad_norm",
+        "param_norm",
     }
     square, size = np.mean(error_B**2), 1e-6 * np.sum(kernel**2) / 2
     np.testing.assert_allclose(row["square_loss"], square, rtol=1e-5)
