@@ -53,7 +53,7 @@ EXTRAS_REQUIRE = {
         "ruff>=0.17,<0.18",
     ],
     # Independent implementations that some tests compare with.
-    "peers": ["torch==2.13.0", "transformers>=5,<6"],
+    "peers": ["torch==2.13.0", "transformers>=5,<6", "sentence-transformers>=5"],
     "tpu": ["jax[tpu]>=0.10,<0.13"],
     "cuda": ["jax[cuda13]>=0.10,<0.13"],
     # Preparing Wikipedia. tensorflow-datasets[wikipedia] pins an old Beam: not used.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from bert_jax.config import Config
@@ -15,19 +16,25 @@ from bert_jax.text.bert_tokenizer import BertTokenizer
 from bert_jax.train.checkpoint import CHECKPOINTS
 
 EXPORT = "model"
+_STAMP = "exported_step"  # written last
 
 
-def export_run(workdir: Path, destination: Path) -> None:
-    """Writes the newest checkpoint of a run in the form of Hugging Face.
+def renew_export(workdir: Path, step: int) -> None:
+    """Makes WORKDIR/model the model of the newest checkpoint, in Hugging Face's form.
 
     Args:
         workdir: the run's folder.
-        destination: a folder that is absent or empty.
+        step: of the newest checkpoint; an export of this step stays as it is.
     """
+    folder, stamp = workdir / EXPORT, workdir / EXPORT / _STAMP
+    if stamp.is_file() and stamp.read_text().strip() == str(step):
+        return
+    if folder.exists():
+        shutil.rmtree(folder)
     model = BertForPreTraining.from_pretrained(workdir)
-    limit = model.config.max_position_embeddings
-    tokenizer = BertTokenizer.from_pretrained(workdir, model_max_length=limit)
-    export_hugging_face(model, tokenizer, destination, origin_of_run(workdir))
+    tokenizer = BertTokenizer.from_pretrained(workdir)
+    export_hugging_face(model, tokenizer, folder, origin_of_run(workdir))
+    stamp.write_text(f"{step}\n")
 
 
 def origin_of_run(workdir: Path) -> Origin:

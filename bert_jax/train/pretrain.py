@@ -20,6 +20,7 @@ from bert_jax.report.progress import Progress
 from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from bert_jax.train.adoption import adopt
 from bert_jax.train.checkpoint import CHECKPOINTS, Checkpoints, check_num_steps
+from bert_jax.train.export import renew_export
 from bert_jax.train.log import RunLog
 from bert_jax.train.loop import train
 from bert_jax.train.setup import Setup
@@ -109,6 +110,8 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
             checkpoints.close()
         if not log.has_eval_row(last, split="unigram"):
             log.eval_row(last, setup.unigram_metrics(), split="unigram")
+        if jax.process_index() == 0:
+            renew_export(workdir, last)
         log.status("done")
     return _outcome(read_metrics(workdir), last)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
+import types
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from train import toy
 
@@ -122,6 +125,70 @@ def test_nan_stops_and_is_not_saved(tmp_path: Path, bad_step: int, kind: str) ->
     # The same loss without the bad batch goes on from there to the end.
     state = toy.run(toy.make_job(), tmp_path, toy.config())
     assert int(state.step) == 10
+
+
+def test_an_update_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    """Loss and gradient of its step are sound: they were taken before it."""
+    step = toy.make_job().train_step
+
+    class Exploding:
+        """The step whose sixth update is infinite."""
+
+        def lower(self, *args: Any) -> Any:
+            compiled = step.lower(*args).compile()
+
+            def run(state: Any, batch: Any) -> Any:
+                done = int(state.step)
+                state, metrics = compiled(state, batch)
+                if done == 5:
+                    params = jax.tree.map(lambda x: x * jnp.inf, state.params)
+                    norm = optax.tree.norm(params)
+                    return state._replace(params=params), {**metrics, "param_norm": norm}
+                return state, metrics
+
+            return types.SimpleNamespace(compile=lambda: run)
+
+    job = dataclasses.replace(toy.make_job(), train_step=Exploding())
+    with pytest.raises(NonFiniteLossError, match=r"^step 6: .*param_norm="):
+        toy.run(job, tmp_path, toy.config(save_every_steps=1))
+    assert max(steps_saved(tmp_path)) == 5
+
+
+def test_the_norm_is_that_of_the_parameters_after_the_update(tmp_path: Path) -> None:
+    state = toy.run(toy.make_job(), tmp_path, toy.config())
+    norm = np.sqrt(sum((x**2).sum() for x in jax.tree.leaves(state.params)))
+    assert rows(tmp_path)[10, "train"]["param_norm"] == pytest.approx(norm, rel=1e-6)
+
+
+def test_an_evaluation_that_is_not_finite_stops(tmp_path: Path) -> None:
+    job = dataclasses.replace(toy.make_job(), evaluate=lambda _: {"loss": float("nan")})
+    with pytest.raises(NonFiniteLossError, match=r"^evaluation after step 0: loss=nan"):
+        toy.run(job, tmp_path, toy.config())
+
+
+def test_rates_are_of_the_steps_that_ran(tmp_path: Path) -> None:
+    """Also where an evaluation or a save reads two steps one upon the other."""
+    tokens, seconds = 64, 0.02
+    job = toy.make_job()
+    compiled = job.train_step
+
+    class Slow:
+        """The same step, and a device that takes its time."""
+
+        def lower(self, *args: Any) -> Any:
+            run = compiled.lower(*args).compile()
+
+            def slow(*given: Any) -> Any:
+                time.sleep(seconds)
+                return run(*given)
+
+            return types.SimpleNamespace(compile=lambda: slow)
+
+    job = dataclasses.replace(job, train_step=Slow())
+    toy.run(job, tmp_path, toy.config())
+    rates = [r["tokens_per_second"] for r in read_metrics(tmp_path) if "split" not in r]
+    assert len(rates) == 10
+    assert max(rates) < 2.5 * tokens / seconds
 
 
 @pytest.mark.parametrize("mesh", [toy.ONE, toy.EIGHT])

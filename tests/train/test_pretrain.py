@@ -89,7 +89,12 @@ def test_workdir_is_complete(tiny_workdir: Path) -> None:
     assert [row["step"] for row in trained] == list(range(1, 7))
     names = {"step", "loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"}
     for row in trained:
-        assert set(row) == names | {"learning_rate", "grad_norm", "param_norm", "batch_hash"}
+        assert set(row) == names | {
+            "learning_rate",
+            "grad_norm",
+            "param_norm",
+            "batch_hash",
+        }
         assert row["loss"] == pytest.approx(row["mlm_loss"] + row["nsp_loss"], rel=1e-6)
     held_out = [(r["step"], r["split"]) for r in found if "split" in r]
     assert held_out == [(0, "eval"), (3, "eval"), (6, "eval"), (6, "unigram")]

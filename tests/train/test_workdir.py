@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bert_jax.config import Config
 from bert_jax.train.workdir import (
     check_workdir,
     load_config_of,
+    own_workdir,
     save_config,
     with_data_directory,
 )
@@ -76,3 +78,22 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="must be a folder that can be written"):
         save_config(tmp_path / "file", make())
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    with own_workdir(workdir):
+        said = rf"workdir=.*/run is in use by process {os.getpid()} on \S+; wait"
+        with pytest.raises(ValueError, match=said), own_workdir(workdir):
+            pytest.fail("two runs in one workdir")
+    with own_workdir(workdir):  # free again
+        pass
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with (
+        pytest.raises(ValueError, match=r"must be a folder that can be written"),
+        own_workdir(tmp_path / "run"),
+    ):
+        pytest.fail("a file is no workdir")

@@ -1,0 +1,74 @@
+"""Ragged input: few compilations, the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from pretrained.small_models import CONFIG, make_model
+
+from bert_jax.pretrained import buckets
+
+LENGTHS = (3, 7, 9, 15, 16, 17, 20)
+
+
+def network_answer(model: Any, **inputs: Any) -> Any:
+    """What the network says without buckets: inside `jit` nothing is padded."""
+    return jax.jit(lambda given: model(**given))(inputs)
+
+
+def rows(length: int, batch: int = 3) -> np.ndarray:
+    return np.random.default_rng(length).integers(5, CONFIG.vocab_size, (batch, length))
+
+
+def test_few_compilations_and_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("BertForPreTraining")
+    buckets._call.clear_cache()
+    for length in LENGTHS:
+        for batch in (3, 4):
+            ids = rows(length, batch)
+            found, expected = model(ids), network_answer(model, input_ids=ids)
+            assert found.prediction_logits.shape == (batch, length, CONFIG.vocab_size)
+            for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+                np.testing.assert_allclose(a, b, atol=3e-6)
+    # Rows of 16 and of 20, the longest that the model takes.
+    assert buckets._call._cache_size() == 2
+
+
+def test_masks_segments_and_positions_keep_their_rows() -> None:
+    model = make_model("BertModel")
+    ids = rows(11)
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": np.arange(11) < np.array([[11], [4], [7]]),
+        "token_type_ids": (np.arange(11) > 5).astype(np.int32) * np.ones((3, 1), np.int32),
+        "position_ids": np.arange(11)[::-1] * np.ones((3, 1), np.int32),
+    }
+    found, expected = model(**inputs), network_answer(model, **inputs)
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("length", "longest", "bucket"),
+    [
+        (1, 512, 16),
+        (16, 512, 16),
+        (17, 512, 32),
+        (400, 512, 512),
+        (19, 20, 20),
+        (30, 20, 30),
+    ],
+)
+def test_bucket_length(length: int, longest: int, bucket: int) -> None:
+    assert buckets.bucket_length(length, longest) == bucket
+
+
+def test_training_is_left_alone() -> None:
+    assert not buckets.can_be_bucketed({"input_ids": rows(3), "labels": rows(3)})
+    seen = []
+    jax.jit(lambda ids: seen.append(buckets.can_be_bucketed({"input_ids": ids})))(rows(3))
+    assert seen == [False]
+    assert buckets.can_be_bucketed({"input_ids": rows(3)})
