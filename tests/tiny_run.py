@@ -71,7 +71,7 @@ def tiny_values(text: Path, **train: Any) -> dict[str, Any]:
 def write_config(path: Path, values: dict[str, Any]) -> Path:
     """The configuration as the JSON file that `--config` takes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps({"format_version": 1, **values}))
     return path
 
 

@@ -88,6 +88,17 @@ def export_stablehlo(model: Any, destination: Path) -> None:
     _export(model, destination, write, answer)
 
 
+def check_destination(destination: Path) -> None:
+    """Raises ValueError where something stands already that would have to go."""
+    is_free = not destination.exists() or (
+        destination.is_dir() and not any(destination.iterdir())
+    )
+    if not is_free:
+        raise ValueError(
+            f"destination={destination} must be absent or an empty folder; choose another"
+        )
+
+
 def _export(
     model: Any,
     destination: Path,
@@ -95,10 +106,7 @@ def _export(
     answer: Callable[[Path, dict[str, np.ndarray]], dict[str, np.ndarray]],
 ) -> None:
     """Writes into a folder beside the destination, checks it, and only then renames it."""
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise ValueError(
-            f"destination={destination} must be absent or an empty folder; choose another"
-        )
+    check_destination(destination)
     inputs = probe_inputs(model)
     expected = _answers(model, inputs)
     destination.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.pretrained.classes import MODEL_CLASSES
-from bert_jax.pretrained.export import export_hugging_face, export_stablehlo
+from bert_jax.pretrained.export import (
+    check_destination,
+    export_hugging_face,
+    export_stablehlo,
+)
 from bert_jax.pretrained.model_card import Origin
 from bert_jax.pretrained.sources import architecture_of, tokenizer_folder
 from bert_jax.text.bert_tokenizer import BertTokenizer
@@ -34,6 +38,7 @@ def convert(source: str, destination: Path, to: str, architecture: str | None) -
         ValueError: the source cannot be read, or the destination is taken.
         RuntimeError: what was written gives other numbers.
     """
+    check_destination(destination)
     name = architecture_of(source) if architecture is None else architecture
     if name not in MODEL_CLASSES:
         raise ValueError(

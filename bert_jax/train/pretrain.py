@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from bert_jax.config import Config
-from bert_jax.data.manifest import Manifest
+from bert_jax.data.manifest import FILE_NAME, Manifest, check_manifest
 from bert_jax.data.prepare import cache_root, data_directory, prepare
 from bert_jax.formats.orbax import check_hashes, load_params, newest_record
 from bert_jax.parallel.devices import use_compilation_cache
@@ -86,7 +86,7 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
             log.status("preparing")
         directory = data_directory(config)
         config = with_data_directory(config, directory)
-        manifest = prepare(config, directory, report=progress.bar)
+        manifest = _manifest(config, directory, progress, is_resumed=newest is not None)
         for line in manifest.summary():
             log.line(line)
         tokenizer = _tokenizer(workdir, manifest, directory, newest)
@@ -129,6 +129,19 @@ def _outcome(rows: list[dict[str, Any]], last: int) -> Outcome:
         untrained=metrics[0, "eval"] if (0, "eval") in metrics else None,
         unigram=metrics[last, "unigram"],
     )
+
+
+def _manifest(
+    config: Config, directory: Path, progress: Progress, *, is_resumed: bool
+) -> Manifest:
+    """The manifest of prepared data, made if need be.
+
+    A run that resumes holds its data to its checkpoint (see `_tokenizer`), and its
+    configuration to its workdir: what they were made from may be gone.
+    """
+    if is_resumed and (directory / FILE_NAME).is_file():
+        return check_manifest(directory)
+    return prepare(config, directory, report=progress.bar)
 
 
 def _tokenizer(

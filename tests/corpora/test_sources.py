@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import pathlib
 import pickle
@@ -76,7 +77,8 @@ def test_refused_bytes_leave_nothing_half_written(
 ) -> None:
     with pytest.raises(ValueError, match=r"t0\.txt: byte 18 is not UTF-8"):
         open_source(texts, DataConfig(encoding_errors="refuse"), tmp_path / "cache")
-    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    left = [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert left == [".lock"]
 
 
 @pytest.mark.parametrize(
@@ -180,19 +182,34 @@ def test_large_sources_have_several_files(
     assert [d.text for d in source.read(0, len(source))] == texts
 
 
-def test_two_processes_may_prepare_at_once(
+def test_who_comes_second_waits(texts: SourceConfig, tmp_path: pathlib.Path) -> None:
+    cache = tmp_path / "cache"
+    others: list[Any] = []
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+
+        def progress(label: str, done: int, total: int) -> None:
+            if done == total and not others:
+                others.append(pool.submit(open_source, texts, DataConfig(), cache))
+                assert not concurrent.futures.wait(others, timeout=0.5).done
+
+        mine = open_source(texts, DataConfig(), cache, progress=progress)
+        other = others[0].result(timeout=60)
+    assert mine.read(0, 5) == other.read(0, 5)
+    assert mine.notes == other.notes
+
+
+def test_what_a_killed_process_left_is_removed(
     texts: SourceConfig, tmp_path: pathlib.Path
 ) -> None:
-    others: list[Any] = []
-
-    def progress(label: str, done: int, total: int) -> None:
-        if done == total and not others:
-            others.append(None)
-            others.append(open_source(texts, DataConfig(), tmp_path / "cache"))
-
-    mine = open_source(texts, DataConfig(), tmp_path / "cache", progress=progress)
-    assert mine.read(0, 5) == others[1].read(0, 5)
-    assert mine.notes == others[1].notes
+    open_source(texts, DataConfig(), tmp_path / "a")
+    path = next((tmp_path / "a").rglob("dataset_info.json")).parent
+    folder = tmp_path / "b" / path.relative_to(tmp_path / "a").parent
+    left = folder / f"incomplete.ABCDEF_{path.name}"
+    left.mkdir(parents=True)
+    (left / "half").write_text("half")
+    open_source(texts, DataConfig(), tmp_path / "b")
+    assert not left.exists()
+    assert (folder / path.name).is_dir()
 
 
 SCRIPT = """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flax import nnx
-from tiny_run import tiny_values, write_text
+from tiny_run import tiny_values
 
 from bert_jax.bert_config import BertConfig
 from bert_jax.config import Config
@@ -50,8 +50,8 @@ def held_out_losses(workdir: Path) -> dict[int, float]:
 
 def test_a_published_encoder_goes_on(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "hf_weights" / "tiny_bert_safetensors"
-    write_text(tmp_path / "a.txt", seed=1)
-    config = config_from(source, tmp_path / "a.txt", num_steps=4)
+    text = shared_data / "wiki" / "wiki_00.gz"
+    config = config_from(source, text, num_steps=4)
     with pytest.warns(UserWarning, match=r"initialised at random.*(masked|cls|pooler)"):
         outcome = start(config, tmp_path / "run")
     assert outcome.metrics.keys() >= {"mlm_loss", "nsp_loss"}
@@ -93,20 +93,19 @@ def test_a_run_resumes_though_its_model_is_gone(tiny_workdir: Path, tmp_path: Pa
 def test_a_language_without_spaces(tiny_workdir: Path, tmp_path: Path) -> None:
     """A model of Chinese, first trained, then gone on from, on Chinese."""
     text = tmp_path / "zh.txt"
-    sentences = [
-        "我们在学校学习数学。",
-        "今天天气很好。",
-        "他喜欢读书和写字。",
-        "北京是中国的首都。",
-    ]
     rng = np.random.default_rng(0)
-    documents = ["".join(rng.permutation(sentences * 4)) for _ in range(40)]
+    characters = [chr(0x4E00 + i) for i in range(200)]
+
+    def sentence() -> str:
+        return "".join(rng.choice(characters, rng.integers(4, 12))) + "。"
+
+    documents = ["".join(sentence() for _ in range(12)) for _ in range(60)]
     text.write_text("\n\n".join(documents), encoding="utf-8")
     values = tiny_values(text, num_steps=3)
     values["data"]["language"] = "zh"
     start(Config.from_dict(values), tmp_path / "first")
     tokenizer = load_tokenizer(tmp_path / "first" / "tokenizer")
-    assert len(tokenizer.encode("北京是中国")) == 5  # each character is a word
+    assert len(tokenizer.encode("".join(characters[:5]))) == 5  # each is a word
     following = config_from(tmp_path / "first", text, num_steps=3)
     data = dataclasses.replace(following.data, language="zh")
     outcome = start(dataclasses.replace(following, data=data), tmp_path / "second")
