@@ -182,9 +182,12 @@ def test_a_json_file(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(config.to_json())
     assert load_config([f"--config={path}"]) == config
-    path.write_text('{"train": {"num_steps": 0}}')
+    path.write_text('{"format_version": 1, "train": {"num_steps": 0}}')
     (line,) = problems(f"--config={path}")
     assert "train.num_steps=0 must be at least 1" in line
+    path.write_text('{"train": {"num_steps": 1}}')
+    (line,) = problems(f"--config={path}")
+    assert "format_version=None must be 1" in line
 
 
 def test_splitting_leaves_other_arguments_in_order() -> None:
