@@ -12,6 +12,7 @@ import os
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--traceback" in options:
         arguments.remove("--traceback")
         shows_trace = True
+    warnings.formatwarning = lambda message, *_: f"bert-jax: warning: {message}\n"
     try:
         return _run(arguments)
     except BrokenPipeError:

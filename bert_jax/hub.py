@@ -1,4 +1,7 @@
-"""Names of the Hugging Face Hub → folders of the cache of `huggingface_hub`."""
+"""Names of the Hugging Face Hub → folders of the cache of `huggingface_hub`.
+
+A name is NAME or OWNER/NAME, and behind an @ perhaps a branch, a tag or a commit.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from pathlib import Path
 from typing import cast
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?")
 _DESCRIPTION = (
     "config.json",
     "vocab.txt",
@@ -16,12 +19,16 @@ _DESCRIPTION = (
     "added_tokens.json",
     "spiece.model",
     "SHA256SUMS",
+    # How sentence-transformers makes its vectors.
+    "modules.json",
+    "sentence_bert_config.json",
+    "*_Pooling/config.json",
 )
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 
 
 def is_hub_name(path: str) -> bool:
-    """Whether `path` can be the name of a model on the Hub: NAME or OWNER/NAME."""
+    """Whether `path` can be the name of a model on the Hub."""
     return _NAME.fullmatch(path) is not None
 
 
@@ -72,7 +79,11 @@ def _fetch(name: str, patterns: list[str]) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        model, _, revision = name.partition("@")
+        folder = snapshot_download(
+            model, revision=revision or None, allow_patterns=patterns
+        )
+        return Path(folder)
     except errors.LocalEntryNotFoundError as error:
         if hasattr(error, "snapshot_path"):
             return Path(error.snapshot_path)

@@ -78,7 +78,10 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help=_MODEL)
     parser.add_argument("text", nargs="*", help="texts; or --input, or standard input")
     parser.add_argument(
-        "--input", type=pathlib.Path, help="file with one text a line; - for standard input"
+        "--input",
+        type=pathlib.Path,
+        help="file with one text a line, answered line by line, "
+        "empty ones too; - for standard input",
     )
 
 
@@ -95,9 +98,16 @@ def _texts(args: argparse.Namespace) -> list[str]:
         if args.input is None and sys.stdin.isatty():
             raise ValueError("there is no text; give some, or --input=FILE")
         from_file = args.input is not None and str(args.input) != "-"
-        content = args.input.read_text(encoding="utf-8") if from_file else sys.stdin.read()
-        texts = [line for line in content.splitlines() if line.strip()]
-    if not texts:
+        content = args.input.read_bytes() if from_file else sys.stdin.buffer.read()
+        try:
+            texts = content.decode("utf-8-sig").removesuffix("\n").split("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"the input must be UTF-8; byte {error.start} of it is "
+                f"0x{content[error.start]:02x}"
+            ) from None
+        texts = [line.removesuffix("\r") for line in texts]  # of Windows
+    if not any(text.strip() for text in texts):
         raise ValueError("the input has no text; it must have one a line")
     return texts
 
@@ -125,6 +135,8 @@ def run_embed(args: argparse.Namespace, config: Config | None) -> int:
 
     if args.output is not None and args.output.suffix != ".npy":
         raise ValueError(f"--output={args.output} must end in .npy")
+    if args.output is not None and not args.output.parent.is_dir():
+        raise ValueError(f"--output={args.output}: its folder is not there; make it")
     texts = _texts(args)
     vectors = embed(args.model, texts, pooling=args.pooling, normalize=args.normalize)
     if args.output is not None:
@@ -151,7 +163,6 @@ def run_predict(args: argparse.Namespace, config: Config | None) -> int:
 
 def _positive(text: str) -> int:
     """A whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least 1")
+    return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from pretrained.small_models import (
     write_folder,
 )
 
-from bert_jax import BertModel
+from bert_jax import BertModel, hub
 from bert_jax.hub import hub_folder, is_hub_name
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -54,6 +55,23 @@ def test_a_name_in_the_cache_needs_no_network(name: str, cache: Path) -> None:
     folder = fill(cache, name, make_arrays("BertModel"))
     assert hub_folder(name) == folder
     assert_equal_params(BertModel.from_pretrained(name), make_model("BertModel"))
+
+
+@pytest.mark.parametrize("revision", ["main", REVISION])
+def test_a_revision_stands_behind_an_at(revision: str, cache: Path) -> None:
+    folder = fill(cache, "someone/some-bert", make_arrays("BertModel"))
+    assert hub_folder(f"someone/some-bert@{revision}") == folder
+    with pytest.raises(ValueError, match="other is not a local folder"):
+        hub_folder("someone/some-bert@other")
+
+
+def test_what_sentence_transformers_writes_is_fetched_too(cache: Path) -> None:
+    folder = fill(cache, "someone/some-bert", make_arrays("BertModel"))
+    patterns = hub._DESCRIPTION
+    for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json"):
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
+    assert not any(fnmatch.fnmatch("README.md", pattern) for pattern in patterns)
+    assert folder.is_dir()
 
 
 def test_a_local_folder_of_that_name_comes_first(cache: Path) -> None:
@@ -101,7 +119,8 @@ def test_pickles_are_fetched_only_where_there_is_nothing_better(
 ) -> None:
     asked = []
 
-    def fetch(name: str, allow_patterns: list[str]) -> str:
+    def fetch(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+        assert (name, revision) == ("a/b", None)
         asked.append(allow_patterns)
         return str(cache)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from bert_jax.formats.mapped_file import map_file, quoted
@@ -30,12 +30,30 @@ def write_hashes(directory: Path, names: Iterable[str]) -> None:
     wanted = sorted(set(names))
     if not wanted:
         raise ValueError(f"{path} must list at least one file")
-    lines = []
-    for name in wanted:
-        line = f"{_file_sha256(_inside(directory, name, path))}  {name}"
-        if not _LINE.fullmatch(line):
+    _write(path, {name: _file_sha256(_inside(directory, name, path)) for name in wanted})
+
+
+def renew_hashes(directory: Path, names: Iterable[str]) -> None:
+    """Lists files that were written anew; where there is no list, there is none after.
+
+    Args:
+        directory: where the files lie.
+        names: paths of files inside it, with `/`; what else is listed stays so.
+
+    Raises:
+        ValueError: as `write_hashes`, or the list is broken.
+    """
+    path = directory / HASHES_NAME
+    if path.exists():
+        renewed = {name: _file_sha256(_inside(directory, name, path)) for name in names}
+        _write(path, {**_listed(path), **renewed})
+
+
+def _write(path: Path, listed: Mapping[str, str]) -> None:
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(listed.items())]
+    for name, line in zip(sorted(listed), lines, strict=True):
+        if not _LINE.fullmatch(line.removesuffix("\n")):
             raise ValueError(f"{path} cannot list {quoted(name)}; rename the file")
-        lines.append(f"{line}\n")
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with draft.open("w", encoding="utf-8") as file:
@@ -47,11 +65,15 @@ def write_hashes(directory: Path, names: Iterable[str]) -> None:
         draft.unlink(missing_ok=True)
 
 
-def check_hashes(directory: Path) -> bool:
-    """Compares the files that DIRECTORY/SHA256SUMS lists with what it says of them.
+def check_hashes(directory: Path, names: Iterable[str] | None = None) -> bool:
+    """Compares files with what DIRECTORY/SHA256SUMS says of them.
+
+    Args:
+        directory: where the list lies.
+        names: the files to look at, of those that are listed; None for all.
 
     Returns:
-        False where there is no list; else True: every file listed is as it was.
+        False where there is no list; else True: every such file is as it was.
 
     Raises:
         ValueError: a file differs or is absent (the first of them), or the list is broken.
@@ -59,15 +81,18 @@ def check_hashes(directory: Path) -> bool:
     path = directory / HASHES_NAME
     if not path.exists():
         return False
-    for name, expected in _listed(path).items():
+    listed = _listed(path)
+    chosen = listed if names is None else [name for name in names if name in listed]
+    for name in chosen:
         file = _inside(directory, name, path)
         if not file.is_file():
             raise ValueError(f"{file} is not there, and {HASHES_NAME} lists it; fetch it")
         found = _file_sha256(file)
-        if found != expected:
+        if found != listed[name]:
             raise ValueError(
-                f"{file} has SHA-256 {found[:12]}…; it must be {expected[:12]}…, as "
-                f"{HASHES_NAME} says; it is corrupt or was changed, fetch it again"
+                f"{file} has SHA-256 {found[:12]}…; it must be {listed[name][:12]}…, as "
+                f"{HASHES_NAME} says; it is corrupt, fetch it again (or, if you changed it "
+                f"on purpose, take its line out of {HASHES_NAME})"
             )
     return True
 

@@ -82,9 +82,12 @@ def write_safetensors(
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        draft.touch()
+        mode = draft.stat().st_mode  # of any new file; the library's is the owner's alone
         save_file(dense, draft, dict(metadata))
         with draft.open("rb") as file:
             os.fsync(file.fileno())
+        draft.chmod(mode)
         os.replace(draft, path)
     except SafetensorError as error:
         raise ValueError(f"{path} cannot be written: {quoted(str(error))}") from None
@@ -123,7 +126,7 @@ def _read_file(path: Path) -> Weights:
         offset += size  # the format leaves no room between arrays; the library checked
     if offset != len(content):
         raise ValueError(f"{path} must not change while it is read; read it again")
-    return Weights(stored, metadata)
+    return Weights(stored, metadata, [path])
 
 
 def _check_header(path: Path, content: mmap.mmap) -> int:

@@ -33,8 +33,10 @@ def read_sharded(index: Path, read_file: Callable[[Path], Weights]) -> Weights:
     """
     weight_map = _weight_map(index)
     stored: dict[str, StoredArray] = {}
+    files = [index]
     for shard_name in dict.fromkeys(weight_map.values()):
-        shard = read_file(_shard_path(index, shard_name)).stored
+        files.append(_shard_path(index, shard_name))
+        shard = read_file(files[-1]).stored
         for name, item in shard.items():
             if name not in weight_map and name in stored:
                 raise ValueError(
@@ -49,7 +51,7 @@ def read_sharded(index: Path, read_file: Callable[[Path], Weights]) -> Weights:
                 f"{index.with_name(shard_name)} must hold {quoted(name)}, as {index.name} "
                 "says; fetch the files again, all of one version"
             )
-    return Weights(stored, {})
+    return Weights(stored, {}, files)
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""JSON objects of strangers: nothing twice, nothing too deep, one line for all errors."""
+"""JSON of strangers: nothing twice, nothing too deep, one line for all errors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ def parse_object(content: bytes, what: str) -> dict[str, Any]:
     Raises:
         ValueError: it is something else.
     """
+    value = parse_value(content, what)
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must be a JSON object; it is a {type(value).__name__}")
+    return value
+
+
+def parse_value(content: bytes, what: str) -> Any:
+    """As `parse_object`, for a value of any type."""
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except RecursionError:
         raise ValueError(f"{what} must be plain JSON; it is nested too deeply") from None
     except ValueError as error:
@@ -27,9 +35,6 @@ def parse_object(content: bytes, what: str) -> dict[str, Any]:
             f"{what} must be a JSON object without duplicate keys; "
             f"reading it says {quoted(str(error))}"
         ) from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{what} must be a JSON object; it is a {type(value).__name__}")
-    return value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -92,15 +92,14 @@ def list_tf1_variables(prefix: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 def read_tf1_checkpoint(
     prefix: Path, select: Callable[[str], bool] | None = None
 ) -> Weights:
-    """Opens the variables of a checkpoint that are asked for, and checks their CRCs.
+    """Opens the variables of a checkpoint that are asked for, and checks all CRCs.
 
-    A flipped bit anywhere in the index or in a variable that is read raises. Bits of the
-    data files outside of those variables are not looked at: they are of no effect.
+    A flipped bit anywhere in the index or in a number of the data files raises, whether
+    its variable is asked for or not.
 
     Args:
         prefix: the path without `.index`.
-        select: whether the variable of a name is wanted; the others are not touched. None
-            for all.
+        select: whether the variable of a name is wanted; None for all.
 
     Returns:
         name → array, views of the files as those of `read_safetensors`.
@@ -113,13 +112,18 @@ def read_tf1_checkpoint(
     contents: dict[int, tuple[Path, mmap.mmap]] = {}
     stored: dict[str, StoredArray] = {}
     for name, variable in variables.items():
-        if select is None or select(name):
+        is_wanted = select is None or select(name)
+        can_be_read = variable.dtype in ELEMENT_TYPES and not variable.is_partitioned
+        if is_wanted or can_be_read:
             if variable.shard not in contents:
                 path = _data_path(prefix, variable.shard, header.num_shards)
                 contents[variable.shard] = path, map_file(path)
             path, content = contents[variable.shard]
-            stored[name] = _stored(path, content, name, variable, header.byte_order)
-    return Weights(stored, {})
+            array = _stored(path, content, name, variable, header.byte_order)
+            if is_wanted:
+                stored[name] = array
+    files = [_index_path(prefix), *(path for path, _ in contents.values())]
+    return Weights(stored, {}, files)
 
 
 def _index_path(prefix: Path) -> Path:

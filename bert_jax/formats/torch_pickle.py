@@ -67,7 +67,7 @@ def _read_file(path: Path) -> Weights:
     """The tensors of one file."""
     content = map_file(path)
     is_zip = content[: len(_ZIP_MAGIC)] == _ZIP_MAGIC
-    return Weights((_read_zip if is_zip else _read_legacy)(path, content), {})
+    return Weights((_read_zip if is_zip else _read_legacy)(path, content), {}, [path])
 
 
 def _read_zip(path: Path, content: mmap.mmap) -> dict[str, StoredArray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -48,11 +49,18 @@ class Weights(Mapping[str, np.ndarray]):
     Args:
         stored: the arrays as they lie in the file.
         metadata: what else the file says, if its format has room for that.
+        files: the files that were read.
     """
 
-    def __init__(self, stored: Mapping[str, StoredArray], metadata: Mapping[str, str]):
+    def __init__(
+        self,
+        stored: Mapping[str, StoredArray],
+        metadata: Mapping[str, str],
+        files: Sequence[Path],
+    ):
         self.stored = dict(stored)
         self.metadata = dict(metadata)
+        self.files = tuple(files)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -5,12 +5,26 @@ Shapes: B batch, L length, P predictions, D hidden, H heads, N layers, C labels 
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.struct
 import jax
 
 
+class _Output:
+    """Lets fields be asked for by name or number, too, as people do with Transformers."""
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that have a value, `loss` first."""
+        names = sorted(vars(self), key=lambda name: name != "loss")
+        return tuple(vars(self)[name] for name in names if vars(self)[name] is not None)
+
+    def __getitem__(self, key: int | slice | str) -> Any:
+        return vars(self)[key] if isinstance(key, str) else self.to_tuple()[key]
+
+
 @flax.struct.dataclass
-class BertModelOutput:
+class BertModelOutput(_Output):
     """What `BertModel` returns.
 
     Attributes:
@@ -28,7 +42,7 @@ class BertModelOutput:
 
 
 @flax.struct.dataclass
-class BertForPreTrainingOutput:
+class BertForPreTrainingOutput(_Output):
     """What `BertForPreTraining` returns.
 
     Attributes:
@@ -47,7 +61,7 @@ class BertForPreTrainingOutput:
 
 
 @flax.struct.dataclass
-class LogitsOutput:
+class LogitsOutput(_Output):
     """What a model with one head returns.
 
     Attributes:
@@ -65,7 +79,7 @@ class LogitsOutput:
 
 
 @flax.struct.dataclass
-class QuestionAnsweringOutput:
+class QuestionAnsweringOutput(_Output):
     """What `BertForQuestionAnswering` returns.
 
     Attributes:

@@ -43,12 +43,20 @@ def call_in_buckets(
 
     Args:
         model: takes `inputs` and `options` by name.
-        inputs: arrays of int, [B, …, L], or [B, …] for positions.
+        inputs: arrays of int; `input_ids` [B, …, L], `masked_positions` [B, P], the others
+            of a shape that broadcasts to that of `input_ids`.
         options: what else to compute.
         max_length: longest row that the model can take.
+
+    Raises:
+        ValueError: `input_ids` is empty, or another input does not fit it.
     """
-    arrays = {name: np.asarray(value) for name, value in inputs.items()}
-    ids = arrays["input_ids"]
+    ids = np.asarray(inputs["input_ids"])
+    if not ids.size:
+        raise ValueError(
+            f"input_ids has shape {ids.shape}; it must have at least one row and one token"
+        )
+    arrays = {name: _fitted(name, value, ids.shape) for name, value in inputs.items()}
     if "attention_mask" not in arrays:
         arrays["attention_mask"] = np.ones_like(ids)
     batch, length = ids.shape[0], ids.shape[-1]
@@ -75,6 +83,18 @@ def bucket_length(length: int, max_length: int) -> int:
     """The length that rows of `length` are padded to, at most `max_length`."""
     fitting = [size for size in LENGTHS if length <= size <= max_length]
     return fitting[0] if fitting else max(length, max_length)
+
+
+def _fitted(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """An input with a row for each row of `shape`, that of `input_ids`."""
+    array = np.asarray(value)
+    wanted = shape if name in _TOKENS else (*shape[:-1], *array.shape[-1:])
+    try:
+        return np.broadcast_to(array, wanted)
+    except ValueError:
+        raise ValueError(
+            f"{name} has shape {array.shape}, which does not fit that of input_ids, {shape}"
+        ) from None
 
 
 def _padded(name: str, x: np.ndarray, rows: int, length: int) -> np.ndarray:

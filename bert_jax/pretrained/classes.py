@@ -19,10 +19,11 @@ from bert_jax.model.inputs import check_ids
 from bert_jax.parallel.placement import make_row_constraint
 from bert_jax.pretrained.buckets import call_in_buckets, can_be_bucketed
 from bert_jax.pretrained.config_files import replaced
+from bert_jax.pretrained.export import save_hugging_face
 from bert_jax.pretrained.load_report import LoadReport
 from bert_jax.pretrained.loading import Plan, load_model
-from bert_jax.pretrained.saving import save_model
 from bert_jax.pretrained.sources import open_source
+from bert_jax.text.bert_tokenizer import BertTokenizer
 
 _IDS = ("input_ids", "token_type_ids", "position_ids")
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
@@ -101,13 +102,23 @@ class _Pretrained:
         """As `from_pretrained`, and what did not fit; warns of nothing."""
         return _load(cls, path, dtype, mesh, config_overrides, {})
 
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Writes `config.json` and `model.safetensors` as Transformers reads them.
+    def save_pretrained(
+        self, directory: str | Path, tokenizer: BertTokenizer | None = None
+    ) -> None:
+        """Writes a folder that Transformers loads, and proves it by loading it again.
+
+        It has `config.json`, `model.safetensors`, a model card (a README.md that is there
+        stays), `probe.safetensors` (a batch and the answers to it) and `SHA256SUMS`.
 
         Args:
-            directory: where to; made if absent.
+            directory: where to; made if absent. Files of the same names are replaced.
+            tokenizer: of the model, to be saved beside it.
+
+        Raises:
+            RuntimeError: what was written, loaded again, gives other numbers; the
+                directory is as it was.
         """
-        save_model(self, type(self).__name__, Path(directory))
+        save_hugging_face(self, tokenizer, Path(directory))
 
 
 def _load(

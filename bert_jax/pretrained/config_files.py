@@ -146,6 +146,8 @@ def hugging_face_config(config: BertConfig, architecture: str) -> dict[str, Any]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ValueError(f"{path} must be there: it has the sizes of the model; fetch it")
     with map_file(path) as content:
         if len(content) > _MAX_BYTES:
             raise ValueError(f"{path} must be smaller than {_MAX_BYTES} bytes")

@@ -5,26 +5,35 @@ Shapes: B batch, C choices, L length.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.formats.hashes import write_hashes
+from bert_jax.formats.hashes import HASHES_NAME, write_hashes
 from bert_jax.formats.safetensors_files import write_safetensors
+from bert_jax.pretrained.loading import Plan, abstract_model
 from bert_jax.pretrained.model_card import Origin, model_card
+from bert_jax.pretrained.saving import save_model
 from bert_jax.pretrained.stablehlo import (
     INPUTS,
     outputs_of,
     run_stablehlo,
     serialize_stablehlo,
 )
+from bert_jax.pretrained.trees import flat_arrays, nested_tree
 from bert_jax.text.bert_tokenizer import BertTokenizer
 
+CARD = "README.md"
 PROBE = "probe.safetensors"
 STABLEHLO = "model.stablehlo"
 _PROBE_LENGTH = 12
@@ -35,42 +44,82 @@ _TOLERANCE = 1e-5
 
 
 def export_hugging_face(
-    model: Any, tokenizer: BertTokenizer | None, destination: Path, origin: Origin
+    model: Any,
+    tokenizer: BertTokenizer | None,
+    destination: Path,
+    origin: Origin,
+    beside: Mapping[str, Path] = types.MappingProxyType({}),
 ) -> None:
     """Writes weights, configuration, tokenizer, model card, probe and hashes.
 
     Args:
-        model: of any class of `bert_jax.pretrained.classes`, computing in float32.
+        model: of any class of `bert_jax.pretrained.classes`.
         tokenizer: its tokenizer, if there is one.
         destination: a folder that is absent or empty; it appears whole or not at all.
         origin: what the model card says of the model.
+        beside: other files to copy: name in the folder -> where it is now.
 
     Raises:
         ValueError: the destination is taken.
         RuntimeError: the folder, loaded again, gives other numbers.
     """
+    check_destination(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(destination.parent, destination.name) as folder:
+        _write_proved(model, tokenizer, folder, origin)
+        for name, path in beside.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
+        _publish(folder, destination)
 
-    def write(folder: Path) -> None:
-        model.save_pretrained(folder)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
-        card = model_card(type(model).__name__, model.config, origin)
-        (folder / "README.md").write_text(card, encoding="utf-8")
 
-    def answer(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        options = {}
-        if type(model).__name__ == "BertModel":
-            options["add_pooling_layer"] = model.pooler is not None
-        return _answers(type(model).from_pretrained(folder, **options), inputs)
+def save_hugging_face(model: Any, tokenizer: BertTokenizer | None, directory: Path) -> None:
+    """As `export_hugging_face`, into a folder that may hold a model and other files.
 
-    _export(model, destination, write, answer)
+    Files of the same names are replaced, each as a whole and their hashes last: what a
+    crash leaves half replaced is refused when it is loaded. A README.md stays as it is.
+
+    Args:
+        model: of any class of `bert_jax.pretrained.classes`.
+        tokenizer: its tokenizer, to be saved too; None leaves that to its own
+            `save_pretrained`.
+        directory: where to; made if absent.
+
+    Raises:
+        RuntimeError: what was written, loaded again, gives other numbers; the directory is
+            as it was.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with _scratch(directory, "saving") as folder:
+        _write_proved(model, tokenizer, folder, Origin("A BERT saved by bert_jax."))
+        if (directory / CARD).exists():
+            (folder / CARD).unlink()
+        write_hashes(folder, _names_in(folder))
+        for name in [*_names_in(folder), HASHES_NAME]:
+            os.replace(folder / name, directory / name)
+
+
+def _write_proved(
+    model: Any, tokenizer: BertTokenizer | None, folder: Path, origin: Origin
+) -> None:
+    """All but the hashes."""
+    cls = type(model)
+    save_model(model, cls.__name__, folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    (folder / CARD).write_text(model_card(cls.__name__, model.config, origin), "utf-8")
+
+    def answer(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return _answers(cls.from_pretrained(folder, **_structure(model)), inputs)
+
+    _prove(model, folder, answer)
 
 
 def export_stablehlo(model: Any, destination: Path) -> None:
     """Writes one artifact for `jax.export`, a probe and hashes.
 
     Args:
-        model: of any class but multiple choice, computing in float32.
+        model: of any class of `bert_jax.pretrained.classes`.
         destination: as for `export_hugging_face`.
 
     Raises:
@@ -78,14 +127,14 @@ def export_stablehlo(model: Any, destination: Path) -> None:
         RuntimeError: the artifact gives other numbers.
     """
 
-    def write(folder: Path) -> None:
-        artifact = serialize_stablehlo(model, model.config.max_position_embeddings)
-        (folder / STABLEHLO).write_bytes(artifact)
-
-    def answer(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return run_stablehlo(folder / STABLEHLO, inputs)
-
-    _export(model, destination, write, answer)
+    check_destination(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(destination.parent, destination.name) as folder:
+        longest = model.config.max_position_embeddings
+        path = folder / STABLEHLO
+        path.write_bytes(serialize_stablehlo(_in_float32(model), longest))
+        _prove(model, folder, lambda inputs: run_stablehlo(path, inputs))
+        _publish(folder, destination)
 
 
 def check_destination(destination: Path) -> None:
@@ -99,30 +148,57 @@ def check_destination(destination: Path) -> None:
         )
 
 
-def _export(
-    model: Any,
-    destination: Path,
-    write: Callable[[Path], None],
-    answer: Callable[[Path, dict[str, np.ndarray]], dict[str, np.ndarray]],
-) -> None:
-    """Writes into a folder beside the destination, checks it, and only then renames it."""
-    check_destination(destination)
-    inputs = probe_inputs(model)
-    expected = _answers(model, inputs)
-    destination.parent.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def _scratch(parent: Path, name: str) -> Iterator[Path]:
+    """An empty folder on the same disk, which goes away with all that is still in it."""
     with tempfile.TemporaryDirectory(
-        prefix=f".{destination.name}.", dir=destination.parent, ignore_cleanup_errors=True
+        prefix=f".{name}.", dir=parent, ignore_cleanup_errors=True
     ) as scratch:
-        folder = Path(scratch) / "export"
+        folder = Path(scratch) / "export"  # with the permissions of any new folder
         folder.mkdir()
-        write(folder)
-        _check_answers(expected, answer(folder, inputs))
-        outputs = {f"output.{name}": value for name, value in expected.items()}
-        write_safetensors(folder / PROBE, {**inputs, **outputs}, {})
-        write_hashes(folder, sorted(path.name for path in folder.iterdir()))
-        if destination.exists():
-            destination.rmdir()
-        shutil.move(folder, destination)
+        yield folder
+
+
+def _publish(folder: Path, destination: Path) -> None:
+    """Writes the hashes and gives the folder its name."""
+    write_hashes(folder, _names_in(folder))
+    if destination.exists():
+        destination.rmdir()
+    shutil.move(folder, destination)
+
+
+def _names_in(folder: Path) -> list[str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    names = {path.relative_to(folder).as_posix() for path in files}
+    return sorted(names - {HASHES_NAME})
+
+
+def _structure(model: Any) -> dict[str, bool]:
+    """What a class must be told, beside the configuration, to have the same weights."""
+    is_encoder = hasattr(model, "pooler")
+    return {"add_pooling_layer": model.pooler is not None} if is_encoder else {}
+
+
+def _in_float32(model: Any) -> Any:
+    """The model on one device, computing in float32: what its files are to answer."""
+    options = {**_structure(model), "dtype": jnp.float32}
+    graphdef, _ = abstract_model(Plan(type(model), model.config, tuple(options.items())))
+    flat = flat_arrays(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    values = {path: jnp.asarray(array, jnp.float32) for path, array in flat.items()}
+    return nnx.merge(graphdef, nested_tree(values))
+
+
+def _prove(
+    model: Any,
+    folder: Path,
+    answer: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+) -> None:
+    """Compares the model with what `answer` says of its files, and keeps the probe."""
+    inputs = probe_inputs(model)
+    expected = _answers(_in_float32(model), inputs)
+    _check_answers(expected, answer(inputs))
+    outputs = {f"output.{name}": value for name, value in expected.items()}
+    write_safetensors(folder / PROBE, {**inputs, **outputs}, {})
 
 
 def probe_inputs(model: Any) -> dict[str, np.ndarray]:

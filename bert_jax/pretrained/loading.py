@@ -60,7 +60,7 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=8)  # tracing a model takes as long as copying its weights
-def _abstract(plan: Plan) -> tuple[Any, Any]:
+def abstract_model(plan: Plan) -> tuple[Any, Any]:
     """The model without numbers: its structure, and nested dicts of shapes."""
     graphdef, abstract = nnx.split(nnx.eval_shape(plan.make))
     return graphdef, nnx.to_pure_dict(abstract)
@@ -87,10 +87,12 @@ def load_model(plan: Plan, source: Source, mesh: Mesh | None) -> tuple[Any, Load
     with ThreadPoolExecutor(max_workers=1) as pool:
         arrays = _Renamed(source)
         _check_layers(source, plan.config)
-        checked = source.hashed_folder and pool.submit(
-            hashes.check_hashes, source.hashed_folder
+        checked = source.files and pool.submit(
+            hashes.check_hashes,
+            source.files[0].parent,
+            [file.name for file in source.files],
         )
-        graphdef, abstract = _abstract(plan)
+        graphdef, abstract = abstract_model(plan)
         parameters = _parameters(abstract, source, plan.config, mesh)
         report = _compare(parameters, arrays, source)
         source.names.check(arrays, frozenset(_wanted(parameters)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from bert_jax.bert_config import BertConfig
 from bert_jax.config import Config
-from bert_jax.formats import hashes, orbax
+from bert_jax.formats import orbax
 from bert_jax.formats.safetensors_files import read_safetensors
 from bert_jax.formats.tf1_checkpoint import list_tf1_variables, read_tf1_checkpoint
 from bert_jax.formats.torch_pickle import read_torch_pickle
@@ -52,7 +52,8 @@ class Source:
         class_name: of the model, where the checkpoint says it; else empty.
         arrays: by the names of the file.
         names: how the names are to be read.
-        hashed_folder: the folder whose list of hashes has to be held to; None for none.
+        files: what it was read from, to be held to the list of hashes beside it, if there
+            is one.
     """
 
     path: Path
@@ -60,7 +61,7 @@ class Source:
     class_name: str
     arrays: Mapping[str, np.ndarray]
     names: NameTable
-    hashed_folder: Path | None
+    files: tuple[Path, ...] = ()
 
 
 def open_source(path: str | Path) -> Source:
@@ -146,8 +147,8 @@ def _open_hugging_face(folder: Path) -> Source:
         )
     config, class_name = read_hugging_face_config(folder / _CONFIG)
     arrays = _HUGGING_FACE_READERS[name](folder / name)
-    hashed = folder if (folder / hashes.HASHES_NAME).exists() else None
-    return Source(folder / name, config, class_name, arrays, HUGGING_FACE, hashed)
+    files = (folder / _CONFIG, *arrays.files)
+    return Source(folder / name, config, class_name, arrays, HUGGING_FACE, files)
 
 
 def _open_tf1(prefix: Path) -> Source:
@@ -158,7 +159,7 @@ def _open_tf1(prefix: Path) -> Source:
         config = read_tf1_config(folder / _TF1_CONFIG)
     variables = list_tf1_variables(prefix)
     arrays = read_tf1_checkpoint(prefix, lambda name: is_weight(name, variables))
-    return Source(prefix, config, "", arrays, TF1, None)
+    return Source(prefix, config, "", arrays, TF1)
 
 
 def _open_workdir(workdir: Path) -> Source:
@@ -168,7 +169,7 @@ def _open_workdir(workdir: Path) -> Source:
         found = load_tokenizer(tokenizer).sha256
         orbax.check_hashes(step, meta, tokenizer_sha256=found)
     config = Config.from_dict(meta["config"]).bert_config(meta["vocab_size"])
-    return Source(workdir, config, "", flat_arrays(params), OWN, None)
+    return Source(workdir, config, "", flat_arrays(params), OWN)
 
 
 def _only(prefixes: list[Path], folder: Path) -> Path:

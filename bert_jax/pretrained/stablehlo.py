@@ -1,6 +1,6 @@
 """A model as one StableHLO file that runs with JAX alone, for any batch and length.
 
-Shapes: B batch, L length.
+Shapes: B batch, C choices, L length.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 from flax import nnx
 from jax import export
 
-# What the exported function takes, in this order: int32[B, L] each.
+from bert_jax.formats.hashes import check_hashes
+
+# What the exported function takes, in this order: int32[B, L] each, or int32[B, C, L].
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 # An artifact is one flatbuffer, and those end at 2 GiB.
@@ -47,15 +49,22 @@ def serialize_stablehlo(model: nnx.Module, max_length: int) -> bytes:
             nnx.merge(graphdef, params), dict(zip(INPUTS, inputs, strict=True))
         )
 
+    has_choices = type(model).__name__ == "BertForMultipleChoice"
     shape = export.symbolic_shape(
-        "batch, length", constraints=["batch >= 1", f"length <= {max_length}"]
+        "batch, choices, length" if has_choices else "batch, length",
+        constraints=["batch >= 1", f"length <= {max_length}"],
     )
     specs = [jax.ShapeDtypeStruct(shape, jnp.int32)] * len(INPUTS)
     return bytes(export.export(jax.jit(call), platforms=PLATFORMS)(*specs).serialize())
 
 
 def run_stablehlo(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the artifact in a file answers to int32[B, L] inputs."""
+    """What the artifact in a file answers to int32[B, L] or int32[B, C, L] inputs.
+
+    Raises:
+        ValueError: the file is not that of the list of hashes beside it, if there is one.
+    """
+    check_hashes(path.parent, [path.name])
     exported = export.deserialize(bytearray(path.read_bytes()))
     answers = exported.call(*(jnp.asarray(inputs[name], jnp.int32) for name in INPUTS))
     return {name: np.asarray(value) for name, value in answers.items()}

@@ -14,6 +14,7 @@ from bert_jax.pretrained.export import (
 )
 from bert_jax.pretrained.model_card import Origin
 from bert_jax.pretrained.sources import architecture_of, tokenizer_folder
+from bert_jax.tasks.sentence_recipe import read_recipe
 from bert_jax.text.bert_tokenizer import BertTokenizer
 from bert_jax.text.entries import VOCABULARY_FILES
 from bert_jax.train.export import origin_of_run
@@ -49,9 +50,20 @@ def convert(source: str, destination: Path, to: str, architecture: str | None) -
     if to == "stablehlo":
         export_stablehlo(model, destination)
         return name
-    tokenizer = _tokenizer(tokenizer_folder(source))
-    export_hugging_face(model, tokenizer, destination, _origin(source))
+    folder = tokenizer_folder(source)
+    tokenizer = _tokenizer(folder)
+    beside = _recipe_files(folder) if name == "BertModel" else {}
+    export_hugging_face(model, tokenizer, destination, _origin(source), beside)
     return name
+
+
+def _recipe_files(folder: Path) -> dict[str, Path]:
+    """What makes a folder one of sentence-transformers, if it is one."""
+    try:
+        return {name: folder / name for name in read_recipe(folder).files}
+    except ValueError as error:
+        warnings.warn(f"the export is a plain encoder: {error}", stacklevel=2)
+        return {}
 
 
 def _load(name: str, source: str) -> Any:

@@ -5,26 +5,16 @@ Shapes: B batch, L length, D hidden.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from bert_jax.pretrained.classes import BertModel
 from bert_jax.pretrained.sources import tokenizer_folder
 from bert_jax.tasks.batches import batches_of_texts
+from bert_jax.tasks.sentence_recipe import Pooling, read_recipe
 from bert_jax.text.bert_tokenizer import BertTokenizer
-
-Pooling = Literal["mean", "cls"]
-
-# The files by which sentence-transformers says how its vectors are made.
-_MODULES, _POOLING, _SENTENCE_CONFIG = (
-    "modules.json",
-    "1_Pooling/config.json",
-    "sentence_bert_config.json",
-)
 
 
 def embed(
@@ -49,10 +39,10 @@ def embed(
     Returns:
         float32[len(texts), D].
     """
-    recipe = _recipe(tokenizer_folder(model_path))
-    pooling = recipe["pooling"] if pooling is None else pooling
-    normalize = recipe["normalize"] if normalize is None else normalize
-    max_length = recipe["max_length"] if max_length is None else max_length
+    recipe = read_recipe(tokenizer_folder(model_path))
+    pooling = recipe.pooling if pooling is None else pooling
+    normalize = recipe.normalize if normalize is None else normalize
+    max_length = recipe.max_length if max_length is None else max_length
     model = BertModel.from_pretrained(model_path, add_pooling_layer=False)
     tokenizer = BertTokenizer.from_pretrained(model_path)
     limit = model.config.max_position_embeddings
@@ -74,44 +64,6 @@ def _pool(hidden_BLD: np.ndarray, mask_BL: np.ndarray, pooling: Pooling) -> np.n
     weights_BL1 = mask_BL[..., None].astype(np.float32)
     summed_BD: np.ndarray = (hidden_BLD * weights_BL1).sum(axis=1)
     return summed_BD / weights_BL1.sum(axis=1)
-
-
-def _recipe(folder: Path) -> dict[str, Any]:
-    """How the vectors of a folder of sentence-transformers are made; else the defaults.
-
-    Raises:
-        ValueError: they are made in a way that is not known here.
-    """
-    recipe: dict[str, Any] = {"pooling": "mean", "normalize": False, "max_length": None}
-    if (folder / _SENTENCE_CONFIG).is_file():
-        settings = json.loads((folder / _SENTENCE_CONFIG).read_text(encoding="utf-8"))
-        if "max_seq_length" in settings:
-            recipe["max_length"] = settings["max_seq_length"]
-    if not (folder / _MODULES).is_file():
-        return recipe
-    modules = json.loads((folder / _MODULES).read_text(encoding="utf-8"))
-    kinds = [module["type"].rpartition(".")[2] for module in modules]
-    unknown = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
-    if unknown:
-        raise ValueError(
-            f"{folder / _MODULES} has {', '.join(unknown)}, which is not computed here; "
-            "set pooling and normalize yourself on a copy without that file"
-        )
-    recipe["normalize"] = "Normalize" in kinds
-    settings = json.loads((folder / _POOLING).read_text(encoding="utf-8"))
-    modes = sorted(
-        name.removeprefix("pooling_mode_")
-        for name, value in settings.items()
-        if name.startswith("pooling_mode_") and value is True
-    )
-    known: dict[str, Pooling] = {"mean_tokens": "mean", "cls_token": "cls"}
-    if len(modes) != 1 or modes[0] not in known:
-        raise ValueError(
-            f"{folder / _POOLING} asks for {', '.join(modes)}; it must be one of "
-            f"{', '.join(known)}"
-        )
-    recipe["pooling"] = known[modes[0]]
-    return recipe
 
 
 def save_vectors(path: Path, vectors: np.ndarray) -> None:

@@ -71,7 +71,8 @@ def fill_mask(
         np.arange(length) < lengths_B[:, None],
         masked_positions=jnp.asarray(positions_B1),
     ).logits
-    probabilities_BV = jax.nn.softmax(logits_B1V[:, 0])
+    # A model may have more words than its tokenizer has entries: those are no answers.
+    probabilities_BV = jax.nn.softmax(logits_B1V[:, 0, : tokenizer.vocab_size])
     top_k = min(top_k, probabilities_BV.shape[-1])
     probabilities_BK, ids_BK = jax.lax.top_k(probabilities_BV, top_k)
     return [

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_jax.formats.hashes import renew_hashes
 from bert_jax.hub import hub_folder, is_hub_name
 from bert_jax.text.batch_encoding import TENSORS, BatchEncoding, tensors_of
 from bert_jax.text.call_options import (
@@ -20,7 +21,7 @@ from bert_jax.text.call_options import (
     check_count,
     check_option,
 )
-from bert_jax.text.entries import CONFIG_FILE
+from bert_jax.text.entries import CONFIG_FILE, TOKENIZER_FILES
 from bert_jax.text.files import read_stored
 from bert_jax.text.padding import collected, padded
 from bert_jax.text.rows import Part, Row
@@ -124,6 +125,8 @@ class BertTokenizer(TokenNames):
             settings[name] = getattr(self, name)
         written = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
         path.write_text(written, encoding="utf-8")
+        files = [name for name in TOKENIZER_FILES if (path.parent / name).is_file()]
+        renew_hashes(path.parent, files)
 
     def __call__(
         self,

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from bert_jax.config_sections import TokenizerConfig
+from bert_jax.formats.hashes import check_hashes
 from bert_jax.text.entries import (
     CONFIG_FILE,
     CONTROL_TOKENS,
     FORMAT_VERSION,
+    TOKENIZER_FILES,
 )
 from bert_jax.text.files import control_names, naming, read_bytes, read_json, read_vocab
 from bert_jax.text.foreign import Asked, load_file, load_folder
@@ -109,8 +111,8 @@ def load_tokenizer(
         strip_accents: drop accents; the same, and None for as `lowercase`.
 
     Raises:
-        ValueError: nothing of the kind is there, its format is of another version, or
-            it is no tokenizer of a BERT.
+        ValueError: nothing of the kind is there, its format is of another version, it is
+            no tokenizer of a BERT, or not what the list of hashes beside it says.
     """
     path = Path(folder_or_file)
     asked = Asked(lowercase, strip_accents)
@@ -120,6 +122,7 @@ def load_tokenizer(
         raise ValueError(
             f"tokenizer.path={path} must be a folder or a vocab.txt; it is not there"
         )
+    check_hashes(path, TOKENIZER_FILES)
     if (path / CONFIG_FILE).is_file():
         settings = read_json(path / CONFIG_FILE)
         if "format_version" in settings:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from formats.foreign_files import flips
 
-from bert_jax.formats.hashes import check_hashes, write_hashes
+from bert_jax.formats.hashes import check_hashes, renew_hashes, write_hashes
 
 
 @pytest.fixture
@@ -29,6 +29,25 @@ def test_format(directory: Path) -> None:
     assert (directory / "SHA256SUMS").read_text() == expected
     assert check_hashes(directory)
     assert len(list(directory.iterdir())) == 4
+
+
+def test_only_what_is_asked_for_is_looked_at(directory: Path) -> None:
+    (directory / "a b.txt").write_bytes(b"other")
+    assert check_hashes(directory, ["tokenizer/vocab.txt", "unlisted", "absent"])
+    with pytest.raises(ValueError, match=r"a b\.txt has SHA-256"):
+        check_hashes(directory, ["tokenizer/vocab.txt", "a b.txt"])
+
+
+def test_renewed(directory: Path, tmp_path: Path) -> None:
+    (directory / "a b.txt").write_bytes(b"other")
+    before = (directory / "SHA256SUMS").read_text().splitlines()
+    renew_hashes(directory, ["a b.txt", "unlisted"])
+    after = (directory / "SHA256SUMS").read_text().splitlines()
+    assert check_hashes(directory) and len(after) == 3
+    assert before[1] in after and before[0] not in after
+    (directory / "SHA256SUMS").unlink()
+    renew_hashes(directory, ["a b.txt"])
+    assert not (directory / "SHA256SUMS").exists()
 
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="no sha256sum here")

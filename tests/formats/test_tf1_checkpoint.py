@@ -69,22 +69,37 @@ def test_names_of_a_published_index(shared_data: Path) -> None:
     }
     with pytest.raises(ValueError, match=r"data-00000-of-00001 .* it is not there$"):
         read_tf1_checkpoint(folder / "bert_model.ckpt")
-    assert len(read_tf1_checkpoint(folder / "bert_model.ckpt", lambda _: False)) == 0
 
 
-def test_what_is_not_selected_is_not_read(tiny: Path) -> None:
+def test_what_is_not_selected_is_checked_too(tiny: Path) -> None:
     whole = read_tf1_checkpoint(tiny)
+    weights = read_tf1_checkpoint(tiny, is_weight)
+    assert sorted(weights) == sorted(filter(is_weight, list_tf1_variables(tiny)))
+    assert len(weights) == 46
     data = bytearray(data_of(tiny).read_bytes())
     place = data.index(whole["bert/pooler/dense/kernel/adam_m"].tobytes())
     data[place] ^= 1
     data_of(tiny).write_bytes(data)
-    weights = read_tf1_checkpoint(tiny, is_weight)
-    assert sorted(weights) == sorted(filter(is_weight, list_tf1_variables(tiny)))
-    assert len(weights) == 46
-    with pytest.raises(
-        ValueError, match=r"'bert/pooler/dense/kernel/adam_m' has another CRC"
-    ):
-        read_tf1_checkpoint(tiny)
+    for select in (None, is_weight):
+        with pytest.raises(
+            ValueError, match=r"'bert/pooler/dense/kernel/adam_m' has another CRC"
+        ):
+            read_tf1_checkpoint(tiny, select)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        variable(STRING, (6,), 4, VALUES.tobytes()),
+        variable(FLOAT, (6,), 4, VALUES.tobytes(), more=field(7, b"")),
+    ],
+)
+def test_what_is_neither_selected_nor_numbers_is_let_be(
+    item: bytes, tmp_path: Path
+) -> None:
+    variables = {"w": variable(FLOAT, (6,), 0, VALUES.tobytes()), "x": item}
+    prefix = write_tf1(tmp_path / "a.ckpt", variables, VALUES.tobytes() * 2)
+    assert same(read_tf1_checkpoint(prefix, "w".__eq__), {"w": VALUES})
 
 
 def test_any_flipped_bit_of_the_index(tiny: Path) -> None:

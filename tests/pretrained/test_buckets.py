@@ -51,6 +51,50 @@ def test_masks_segments_and_positions_keep_their_rows() -> None:
         np.testing.assert_allclose(a, b, atol=3e-6)
 
 
+@pytest.mark.parametrize("length", [5, 16, 18])
+@pytest.mark.parametrize("form", ["row", "one row", "number"])
+def test_inputs_that_broadcast(form: str, length: int) -> None:
+    """What stands for all rows stands for them in the padded batch, too."""
+    model = make_model("BertModel")
+    positions, types = np.arange(length)[::-1], np.arange(length) % 2
+    mask = np.arange(length) < length - 2
+    given = {"position_ids": positions, "token_type_ids": types, "attention_mask": mask}
+    if form == "one row":
+        given = {name: array[None] for name, array in given.items()}
+    if form == "number":
+        given = {"token_type_ids": np.array(1)}
+    ids = rows(length)
+    full = {name: np.broadcast_to(array, ids.shape) for name, array in given.items()}
+    expected = network_answer(model, input_ids=ids, **full)
+    for name in given:  # each alone, and all together
+        one = {key: given[key] if key == name else full[key] for key in given}
+        found = model(input_ids=ids, **one)
+        for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+            np.testing.assert_allclose(a, b, atol=3e-6, err_msg=name)
+    found = model(input_ids=ids, **given)
+    np.testing.assert_allclose(
+        found.last_hidden_state, expected.last_hidden_state, atol=3e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("attention_mask", (3, 6)), ("position_ids", (2, 7)), ("token_type_ids", (3, 1, 7))],
+)
+def test_inputs_that_do_not_fit(name: str, shape: tuple[int, ...]) -> None:
+    model = make_model("BertModel")
+    with pytest.raises(
+        ValueError, match=rf"^{name} has shape .* does not fit .* \(3, 7\)$"
+    ):
+        model(input_ids=rows(7), **{name: np.ones(shape, np.int32)})
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0)])
+def test_nothing_is_no_input(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"at least one row and one token$"):
+        make_model("BertModel")(np.zeros(shape, np.int32))
+
+
 @pytest.mark.parametrize(
     ("length", "longest", "bucket"),
     [

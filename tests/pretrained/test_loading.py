@@ -29,6 +29,7 @@ from bert_jax import (
 )
 from bert_jax.formats.hashes import write_hashes
 from bert_jax.formats.safetensors_files import write_safetensors
+from bert_jax.formats.tf1_checkpoint import read_tf1_checkpoint
 
 
 @pytest.fixture
@@ -217,6 +218,34 @@ def test_hashes_beside_the_weights_are_held_to(tmp_path: Path) -> None:
         BertModel.from_pretrained(folder)
     (folder / "SHA256SUMS").unlink()
     BertModel.from_pretrained(folder)  # the control: nothing else sees it
+
+
+def test_what_is_not_loaded_need_not_be_there(tmp_path: Path) -> None:
+    """As where a hub fetches some files only, or a user edits the card."""
+    folder = write_folder(tmp_path, make_arrays("BertModel"), "BertModel")
+    (folder / "README.md").write_text("a card")
+    (folder / "probe.safetensors").write_text("a probe")
+    names = [path.name for path in folder.iterdir()]
+    write_hashes(folder, names)
+    (folder / "README.md").write_text("another card")
+    (folder / "probe.safetensors").unlink()
+    BertModel.from_pretrained(folder)
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    with pytest.raises(ValueError, match=r"config\.json has SHA-256 .* on purpose"):
+        BertModel.from_pretrained(folder)
+
+
+def test_a_flipped_bit_in_a_slot_of_the_optimizer(tiny_tf1: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_tf1, tmp_path / "copy"))
+    slot = "bert/pooler/dense/kernel/adam_v"
+    value = read_tf1_checkpoint(copy / "bert_model.ckpt")[slot].tobytes()
+    path = copy / "bert_model.ckpt.data-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[content.index(value)] ^= 4
+    path.unlink()
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"'{slot}' has another CRC-32C"):
+        BertModel.from_pretrained(copy)
 
 
 @pytest.mark.parametrize("path", ["", "model.safetensors", "nowhere/at/all"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from bert_jax.formats.safetensors_files import read_safetensors
 from bert_jax.pretrained import export
 from bert_jax.pretrained.classes import MODEL_CLASSES
 from bert_jax.pretrained.model_card import Origin
+from bert_jax.pretrained.stablehlo import INPUTS, run_stablehlo
 from bert_jax.tasks.convert import convert
+from bert_jax.tasks.embed import embed
 
 CONFIG = BertConfig(
     vocab_size=83,
@@ -120,6 +123,64 @@ def test_an_artifact_runs_without_this_package(
     assert convert(str(folder), tmp_path / "out", "stablehlo", None) == "BertForPreTraining"
     done = run_python("-c", RUN_ARTIFACT, str(tmp_path / "out"))
     assert done.stdout.strip() == "ran", done.stderr
+
+
+def test_a_recipe_of_sentence_transformers_comes_along(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(shared_data / "hf_weights" / "tiny_bert_safetensors", source)
+    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [{"type": f"s.{kind}", "path": path} for kind, path in kinds.items()]
+    (source / "modules.json").write_text(json.dumps(modules))
+    (source / "sentence_bert_config.json").write_text('{"max_seq_length": 6}')
+    (source / "1_Pooling").mkdir()
+    (source / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    convert(str(source), tmp_path / "out", "hf", None)
+    texts = ["hello", "a sentence that is much longer than six tokens"]
+    found = embed(tmp_path / "out", texts)
+    np.testing.assert_allclose(found, embed(source, texts), atol=1e-6)
+    assert np.abs(found - embed(source, texts, pooling="mean")).max() > 1e-2
+    assert "1_Pooling/config.json" in (tmp_path / "out" / "SHA256SUMS").read_text()
+
+
+def test_an_unknown_recipe_stays_behind(shared_data: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(shared_data / "hf_weights" / "tiny_bert_safetensors", source)
+    (source / "modules.json").write_text('[{"type": "s.Dense", "path": "2_Dense"}]')
+    with pytest.warns(UserWarning, match=r"plain encoder: .* has Dense"):
+        convert(str(source), tmp_path / "out", "hf", None)
+    assert not (tmp_path / "out" / "modules.json").exists()
+
+
+def test_choices_as_an_artifact(tmp_path: Path) -> None:
+    model = make("BertForMultipleChoice")
+    export.export_stablehlo(model, tmp_path / "out")
+    ids = np.random.default_rng(0).integers(0, 83, (3, 4, 9), np.int32)
+    inputs = dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+    found = run_stablehlo(tmp_path / "out" / "model.stablehlo", inputs)["logits"]
+    assert found.shape == (3, 4)
+    np.testing.assert_allclose(found, model(**inputs).logits, atol=1e-6)
+
+
+def test_a_changed_artifact_is_refused(tmp_path: Path) -> None:
+    export.export_stablehlo(make("BertModel"), tmp_path / "out")
+    path = tmp_path / "out" / "model.stablehlo"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.stablehlo has SHA-256"):
+        run_stablehlo(path, {})
+
+
+def test_a_tokenizer_that_was_changed_is_refused(
+    tiny_workdir: Path, tmp_path: Path
+) -> None:
+    convert(str(tiny_workdir), tmp_path / "out", "hf", None)
+    with (tmp_path / "out" / "vocab.txt").open("a") as file:
+        file.write("more\n")
+    with pytest.raises(ValueError, match=r"vocab\.txt has SHA-256"):
+        bert_jax.BertTokenizer.from_pretrained(tmp_path / "out")
 
 
 def test_an_encoder_without_pooler_stays_one(shared_data: Path, tmp_path: Path) -> None:

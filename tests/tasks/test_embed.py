@@ -53,7 +53,11 @@ def with_recipe(model_path: Path, folder: Path, kinds: list[str], mode: str) -> 
     folder.mkdir()
     for file in model_path.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    places = {"Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [
+        {"type": f"sentence_transformers.models.{kind}", "path": places.get(kind, "")}
+        for kind in kinds
+    ]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(
@@ -83,6 +87,44 @@ def test_an_unknown_recipe_is_refused(
         embed(folder, TEXTS)
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("modules.json", "[", "must be a JSON"),
+        ("modules.json", "[]", "must be a list of modules"),
+        ("modules.json", '[{"type": "a.Pooling"}]', "must be a list of modules"),
+        ("modules.json", '[{"type": "a.Pooling", "path": ".."}]', "must be a list"),
+        ("1_Pooling/config.json", "3", "must be a JSON object; it is a int"),
+        ("1_Pooling/config.json", None, "must be there, as modules.json says"),
+        ("sentence_bert_config.json", '{"max_seq_length": "9"}', "must be a whole number"),
+    ],
+)
+def test_a_broken_recipe_is_one_line(
+    file: str, content: str | None, said: str, model_path: Path, tmp_path: Path
+) -> None:
+    folder = with_recipe(
+        model_path, tmp_path / "m", ["Transformer", "Pooling"], "cls_token"
+    )
+    (folder / file).unlink(missing_ok=True)
+    if content is not None:
+        (folder / file).write_text(content)
+    with pytest.raises(ValueError, match=said) as error:
+        embed(folder, TEXTS)
+    assert str(folder / file) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_fewer_tokens_are_read_where_the_recipe_says_so(
+    model_path: Path, tmp_path: Path
+) -> None:
+    folder = with_recipe(
+        model_path, tmp_path / "m", ["Transformer", "Pooling"], "cls_token"
+    )
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 4}')
+    expected = embed(model_path, TEXTS, pooling="cls", max_length=4)
+    np.testing.assert_array_equal(embed(folder, TEXTS), expected)
+    assert np.abs(expected - embed(model_path, TEXTS, pooling="cls")).max() > 1e-3
+
+
 def test_the_verb_prints_json_lines(
     model_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,10 +138,14 @@ def test_the_verb_prints_json_lines(
 def test_the_verb_reads_a_stream_and_writes_a_file(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(TEXTS) + "\n\n"))
+    # Windows' line ends; a line that is empty has its row; U+2028 ends no line.
+    texts = [*TEXTS, "", "two\u2028words"]
+    content = "\ufeff" + "\r\n".join(texts) + "\r\n"
+    stream = io.TextIOWrapper(io.BytesIO(content.encode()))
+    monkeypatch.setattr("sys.stdin", stream)
     output = tmp_path / "v.npy"
     assert cli.main(["embed", str(model_path), f"--output={output}"]) == 0
-    np.testing.assert_array_equal(np.load(output), embed(model_path, TEXTS))
+    np.testing.assert_array_equal(np.load(output), embed(model_path, texts))
     assert [path.name for path in tmp_path.iterdir()] == ["v.npy"]
 
 
@@ -108,6 +154,8 @@ def test_the_verb_reads_a_stream_and_writes_a_file(
     [
         (["a", "--input=x.txt"], "not both"),
         (["a", "--output=x.txt"], "must end in .npy"),
+        (["a", "--output={tmp}/nowhere/x.npy"], "its folder is not there"),
+        (["--input={tmp}/latin.txt"], "must be UTF-8; byte 1 of it is 0xe9"),
         (["--input={tmp}/empty.txt"], "has no text"),
         (["--input={tmp}/absent.txt"], "absent.txt"),
     ],
@@ -120,6 +168,7 @@ def test_mistakes_take_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n\n")
+    (tmp_path / "latin.txt").write_bytes("né".encode("latin-1"))
     given = [argument.format(tmp=tmp_path) for argument in arguments]
     assert cli.main(["embed", str(model_path), *given]) in (1, 2)
     error = capsys.readouterr().err
