@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_run import tiny_config as tiny_config
+from tiny_run import tiny_root as tiny_root
+from tiny_run import tiny_workdir as tiny_workdir
 
 pytestmark = pytest.mark.peers
 
@@ -49,6 +52,48 @@ def test_an_export_gives_the_same_vectors_there(mini_lm: Path, tmp_path: Path) -
     from bert_jax.tasks.embed import embed
 
     convert(str(mini_lm), tmp_path / "out", "hf", None)
-    # A folder without the files of sentence-transformers: mean of the tokens there, too.
-    found = embed(tmp_path / "out", TEXTS, pooling="mean", normalize=False)
+    found = embed(tmp_path / "out", TEXTS)
+    np.testing.assert_allclose(found, embed(mini_lm, TEXTS), atol=1e-6)
+    np.testing.assert_allclose(found, peer_vectors(tmp_path / "out"), atol=1e-5)
+    # A folder without the recipe of sentence-transformers: mean of the tokens there, too.
+    (tmp_path / "out" / "modules.json").unlink()
+    found = embed(tmp_path / "out", TEXTS)
     np.testing.assert_allclose(found, peer_vectors(tmp_path / "out"), atol=2e-5)
+    assert np.abs(np.linalg.norm(found, axis=1) - 1).max() > 0.1
+
+
+def test_the_export_of_a_run_loads_in_transformers(
+    tiny_workdir: Path, tmp_path: Path
+) -> None:
+    import torch
+    import transformers
+
+    from bert_jax import BertForPreTraining, BertTokenizer
+    from bert_jax.tasks.convert import convert
+
+    folder = tmp_path / "out"
+    convert(str(tiny_workdir), folder, "hf", None)
+    theirs, report = transformers.BertForPreTraining.from_pretrained(
+        folder, output_loading_info=True
+    )
+    assert not any(report.values())
+    texts = ["ba be. bi [MASK] bo.", "fu"]
+    ours = BertTokenizer.from_pretrained(tiny_workdir)(
+        texts, padding=True, return_tensors="np"
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    encoded = tokenizer(texts, padding=True, return_tensors="pt")
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, encoded[name], err_msg=name)
+    with torch.no_grad():
+        expected = theirs.eval()(**encoded)
+    found = BertForPreTraining.from_pretrained(tiny_workdir)(**ours)
+    mask = ours["attention_mask"].astype(bool)
+    np.testing.assert_allclose(
+        np.asarray(found.prediction_logits)[mask],
+        expected.prediction_logits.numpy()[mask],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        found.seq_relationship_logits, expected.seq_relationship_logits, atol=1e-5
+    )
