@@ -35,6 +35,7 @@ INSTALL_REQUIRES = [
     "numpy>=2",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<1",
+    "protobuf>=5",  # the messages of sentencepiece need it and do not declare it
     "safetensors>=0.8",
     "sentencepiece>=0.2.2",
     "sentencex>=1.0.32",

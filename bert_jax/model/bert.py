@@ -1,6 +1,6 @@
-"""BERT: the encoder with its pooler, and the same with the two pretraining heads.
+"""BERT: the encoder with its pooler.
 
-Shapes: B batch, L length, P predictions, D hidden.
+Shapes: B batch, L length, D hidden.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from bert_jax.bert_config import BertConfig
 from bert_jax.model.attention import Attention, plain_attention
 from bert_jax.model.encoder import Constrain, Embeddings, Encoder, unconstrained
 from bert_jax.model.inputs import check_ids
-from bert_jax.model.losses import label_loss
-from bert_jax.model.masked_lm import MaskedLanguageModelHead
-from bert_jax.model.outputs import BertForPreTrainingOutput as BertForPreTrainingOutput
-from bert_jax.model.outputs import BertModelOutput as BertModelOutput
+from bert_jax.model.outputs import BertModelOutput
 
 
 class BertModel(nnx.Module):
@@ -143,95 +140,4 @@ class BertModel(nnx.Module):
             pooler_output=pooled_BD,
             hidden_states=None if hidden_NBLD is None else (embedded_BLD, *hidden_NBLD),
             attentions=None if attentions_NBHQT is None else tuple(attentions_NBHQT),
-        )
-
-
-class BertForPreTraining(nnx.Module):
-    """BERT with the heads for masked words and for the next sentence.
-
-    Takes the same arguments as `BertModel`.
-    """
-
-    def __init__(
-        self,
-        config: BertConfig,
-        *,
-        dtype: jnp.dtype = jnp.float32,
-        rngs: nnx.Rngs,
-        attention: Attention = plain_attention,
-        unroll: bool | None = None,
-        constrain: Constrain = unconstrained,
-    ):
-        self.config = config
-        self.bert = BertModel(
-            config,
-            dtype=dtype,
-            rngs=rngs,
-            attention=attention,
-            unroll=unroll,
-            constrain=constrain,
-        )
-        self.constrain = constrain
-        self.masked_lm = MaskedLanguageModelHead(
-            config, dtype=dtype, rngs=rngs, constrain=constrain
-        )
-        self.next_sentence = nnx.Linear(
-            config.hidden_size,
-            2,
-            kernel_init=nnx.initializers.truncated_normal(config.initializer_range),
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-    def __call__(
-        self,
-        input_ids: ArrayLike,
-        attention_mask: ArrayLike | None = None,
-        token_type_ids: ArrayLike | None = None,
-        position_ids: ArrayLike | None = None,
-        *,
-        masked_positions: jax.Array | None = None,
-        labels: ArrayLike | None = None,
-        next_sentence_label: ArrayLike | None = None,
-        dropout_seeds: jax.Array | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-    ) -> BertForPreTrainingOutput:
-        """Scores masked words and the next sentence.
-
-        Args:
-            masked_positions: int32[B, P], positions to score; every position by default,
-                which costs a product of all tokens with the whole vocabulary.
-            labels: int32[B, L or P], ids of the words to predict, −100 for none; with
-                `next_sentence_label`, for `loss`: the sum of both mean cross-entropies.
-            next_sentence_label: int32[B]; 0 is "B follows A", 1 is "random".
-            (the others as for `BertModel`)
-        """
-        encoded = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            dropout_seeds=dropout_seeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-        )
-        scored_BPD = encoded.last_hidden_state
-        if masked_positions is not None:
-            scored_BPD = jnp.take_along_axis(
-                scored_BPD, masked_positions[..., None], axis=1
-            )
-        assert encoded.pooler_output is not None
-        words_BPV = self.masked_lm(scored_BPD, self.bert.embeddings.word)
-        sentence_B2 = self.next_sentence(encoded.pooler_output).astype(jnp.float32)
-        loss = None
-        if labels is not None and next_sentence_label is not None:
-            loss = label_loss(words_BPV, labels)
-            loss += label_loss(sentence_B2, next_sentence_label)
-        return BertForPreTrainingOutput(
-            prediction_logits=words_BPV,
-            seq_relationship_logits=sentence_B2,
-            loss=loss,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
         )

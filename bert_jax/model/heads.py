@@ -20,7 +20,7 @@ from bert_jax.model.bert import BertModel
 from bert_jax.model.dropout import dropout
 from bert_jax.model.encoder import Constrain, unconstrained
 from bert_jax.model.losses import label_loss, text_loss
-from bert_jax.model.masked_lm import MaskedLanguageModelHead
+from bert_jax.model.masked_lm import MaskedLanguageModelHead, hidden_at
 from bert_jax.model.outputs import BertModelOutput, LogitsOutput
 
 # Site of dropout: 0 to 3 are those of the encoder.
@@ -170,11 +170,8 @@ class BertForMaskedLM(BertWithLabels):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        if masked_positions is not None:
-            scored_BPD = jnp.take_along_axis(
-                encoded.last_hidden_state, masked_positions[..., None], axis=1
-            )
-            encoded = dataclasses.replace(encoded, last_hidden_state=scored_BPD)
+        scored_BPD = hidden_at(encoded.last_hidden_state, masked_positions)
+        encoded = dataclasses.replace(encoded, last_hidden_state=scored_BPD)
         return self.output(encoded, labels, dropout_seeds)
 
 

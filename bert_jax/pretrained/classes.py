@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.model import answers, bert, heads
+from bert_jax.model import answers, bert, heads, pretraining
 from bert_jax.model.inputs import check_ids
 from bert_jax.parallel.placement import make_row_constraint
 from bert_jax.pretrained.buckets import call_in_buckets, can_be_bucketed
@@ -170,8 +170,8 @@ class BertModel(_Pretrained, bert.BertModel):
         return _load(cls, path, dtype, mesh, config_overrides, options)
 
 
-class BertForPreTraining(_Pretrained, bert.BertForPreTraining):
-    """The encoder with both pretraining heads; see `bert_jax.model.bert`."""
+class BertForPreTraining(_Pretrained, pretraining.BertForPreTraining):
+    """The encoder with both pretraining heads; see `bert_jax.model.pretraining`."""
 
 
 class BertForMaskedLM(_Pretrained, heads.BertForMaskedLM):

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from bert_jax.model.bert import BertForPreTrainingOutput
+from bert_jax.model.outputs import BertForPreTrainingOutput
 from bert_jax.objective.losses import LossFn, Terms
 from bert_jax.parallel.placement import place_batch
 from bert_jax.train.step import make_eval_step

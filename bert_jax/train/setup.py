@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config import Config
 from bert_jax.data.stream import BatchStream
-from bert_jax.model.bert import BertForPreTraining
 from bert_jax.model.flops import pretraining_flops_per_row
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.objective.losses import LossFn
 from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss

@@ -14,7 +14,7 @@ from golden.hugging_face_names import params_from_hugging_face
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config_sections import OptimConfig
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.train.state import TrainState

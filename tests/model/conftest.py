@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 
 SMALL = BertConfig(
     vocab_size=83,

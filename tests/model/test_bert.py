@@ -12,8 +12,10 @@ from flax import nnx
 
 from bert_jax.model import attention, encoder
 from bert_jax.model.attention import plain_attention
-from bert_jax.model.bert import BertForPreTraining, BertForPreTrainingOutput, BertModel
+from bert_jax.model.bert import BertModel
 from bert_jax.model.dropout import dropout
+from bert_jax.model.outputs import BertForPreTrainingOutput
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.random_bits import fold
 
 IDS_BL = jax.random.randint(jax.random.key(0), (3, 12), 5, 83)

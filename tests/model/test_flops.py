@@ -13,8 +13,8 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.model.bert import BertForPreTraining
 from bert_jax.model.flops import pretraining_flops_per_row
+from bert_jax.model.pretraining import BertForPreTraining
 
 
 def product_flops(jaxpr: Any) -> int:

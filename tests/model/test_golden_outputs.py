@@ -16,7 +16,8 @@ from flax import nnx
 from golden import cases
 from golden.hugging_face_names import params_from_hugging_face
 
-from bert_jax.model.bert import BertForPreTraining, BertModel
+from bert_jax.model.bert import BertModel
+from bert_jax.model.pretraining import BertForPreTraining
 
 
 @pytest.fixture(scope="module")

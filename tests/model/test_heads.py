@@ -14,8 +14,8 @@ from flax import nnx
 
 from bert_jax.bert_config import BertConfig
 from bert_jax.model import answers, heads
-from bert_jax.model.bert import BertForPreTraining
 from bert_jax.model.losses import span_loss, text_loss
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.random_bits import fold
 
 TINY = BertConfig(

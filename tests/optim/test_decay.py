@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.optim.decay import DECAY_RULES, decay_mask
 
 TABLE = pathlib.Path(__file__).parent / "decay_table.txt"

@@ -9,7 +9,7 @@ import pytest
 
 from bert_jax.bert_config import BertConfig
 from bert_jax.config_sections import MeshConfig, OptimConfig
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.optim.muon import _labels
 from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.parallel.mesh import make_mesh

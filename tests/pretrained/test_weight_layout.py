@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from pretrained.small_models import CONFIG
 
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.pretrained.hugging_face_names import HUGGING_FACE
 from bert_jax.pretrained.tf1_names import TF1
 from bert_jax.pretrained.weight_layout import read_block

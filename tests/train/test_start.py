@@ -11,7 +11,7 @@ from flax import nnx
 
 from bert_jax.bert_config import BertConfig
 from bert_jax.config_sections import MeshConfig
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.parallel.rules import tree_shardings
 from bert_jax.train.start import informed_start

@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from bert_jax.bert_config import BertConfig
 from bert_jax.config_sections import MeshConfig, OptimConfig
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.train.state import TrainState, abstract_state, init_sharded, make_init

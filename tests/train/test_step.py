@@ -22,7 +22,7 @@ from flax import nnx
 from bert_jax.batch import PretrainingBatch
 from bert_jax.bert_config import BertConfig
 from bert_jax.config_sections import MeshConfig, OptimConfig
-from bert_jax.model.bert import BertForPreTraining
+from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.objective.losses import LossFn, Terms
 from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss
