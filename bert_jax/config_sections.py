@@ -126,8 +126,20 @@ class ObjectiveConfig:
         "what is asked of two segments; nsp: is B the next (2018)? sop: in which order do "
         "they stand (ALBERT)? none: rows have one segment of whole sentences (RoBERTa)",
         choices=("nsp", "sop", "none"),
+    masking: str = _field(
+        "token",
+        "what is masked together: single tokens (as the paper); whole words (2018's whole "
+        "word masking); spans of words (SpanBERT)",
+        choices=("token", "whole_word", "span"),
     )
     mask_rate: float = _field(0.15, "share of tokens to predict", above=0.0, below=1.0)
+    final_mask_rate: float | None = _field(
+        None,
+        "share of tokens to predict at the end of the run, which mask_rate moves to in 16 "
+        "equal stages; None: mask_rate throughout",
+        above=0.0,
+        below=1.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
