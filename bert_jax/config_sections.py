@@ -126,6 +126,7 @@ class ObjectiveConfig:
         "what is asked of two segments; nsp: is B the next (2018)? sop: in which order do "
         "they stand (ALBERT)? none: rows have one segment of whole sentences (RoBERTa)",
         choices=("nsp", "sop", "none"),
+    )
     masking: str = _field(
         "token",
         "what is masked together: single tokens (as the paper); whole words (2018's whole "

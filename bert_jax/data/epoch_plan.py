@@ -237,7 +237,7 @@ class EpochPlans:
 
     def _order(self, epoch: int, count: int, wanted: int) -> np.ndarray:
         """uint32[wanted], `count` rows in random order, cut short or with a few again."""
-        parts = []
+        parts: list[np.ndarray] = []
         while wanted > 0:
             part = self._draws("order", epoch, len(parts)).order(count)[:wanted]
             parts.append(part)

@@ -1,10 +1,10 @@
 """Several sequences in one row, planned from their lengths alone.
 
-The sequences of an epoch are counted by length, and the counts are packed: from the longest
-length to the shortest, each takes the rows with the least room that still holds it, or opens
-new ones. Rows that are alike are one entry with a count, so that the time for this depends
-on the number of lengths and not on that of sequences; handing the sequences out to the rows
-is a sort.
+The sequences of an epoch are counted by length, and the counts are packed: from the
+longest length to the shortest, each takes the rows with the least room that still holds it,
+or opens new ones. Rows that are alike are one entry with a count, so that the time for this
+depends on the number of lengths and not on that of sequences; handing the sequences out to
+the rows is a sort.
 
 Source: Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination",
 appendix: histogram packing, longest-pack-first.

@@ -96,7 +96,7 @@ def assemble_rows(
         input_ids_BL[of_BL == 0] = control.pad_id
 
     def by_slot(values: np.ndarray, absent: int, dtype: type) -> np.ndarray:
-        table_BS = np.full((num_rows, max_per_row), absent, dtype)
+        table_BS: np.ndarray = np.full((num_rows, max_per_row), absent, dtype)
         table_BS[row, slot] = values
         return table_BS
 

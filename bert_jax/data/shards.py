@@ -152,6 +152,12 @@ class ShardSet:
         """The type of a stored token."""
         return self._dtype
 
+    def stretch(self, start: int, length: int) -> np.ndarray:
+        """Stored tokens [start, start + length) of the split, all of one document."""
+        shard = int(np.searchsorted(self._bases, start, side="right")) - 1
+        begin = start - int(self._bases[shard])
+        return self._views[shard][begin : begin + length]
+
     def gather(
         self,
         starts: np.ndarray,

@@ -21,20 +21,20 @@ class Visibility(NamedTuple):
     """Which keys a query may see, in the form that kernels want: marks, not a matrix.
 
     Attributes:
-        tokens_BL: bool[B, L], True for tokens, False for padding.
-        sequences_BL: int32[B, L], which of the sequences packed in a row a token belongs
+        tokens: bool[B, L], True for tokens, False for padding.
+        sequences: int32[B, L], which of the sequences packed in a row a token belongs
             to, 0 for padding; None where rows hold one sequence. Tokens see their own.
     """
 
-    tokens_BL: jax.Array
-    sequences_BL: jax.Array | None = None
+    tokens: jax.Array
+    sequences: jax.Array | None = None
 
     def mask(self) -> jax.Array:
         """bool[B, 1 or L, L], True where a query may see a key."""
-        if self.sequences_BL is None:
-            return self.tokens_BL[:, None, :]
-        same_BQT = self.sequences_BL[:, :, None] == self.sequences_BL[:, None, :]
-        return same_BQT & self.tokens_BL[:, None, :]
+        if self.sequences is None:
+            return self.tokens[:, None, :]
+        same_BQT = self.sequences[:, :, None] == self.sequences[:, None, :]
+        return same_BQT & self.tokens[:, None, :]
 
 
 class Attention(Protocol):

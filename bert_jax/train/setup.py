@@ -227,7 +227,8 @@ class Setup:
         if rows_held_out < share:
             raise ValueError(
                 f"data.eval_fraction={self._config.data.eval_fraction} must hold out at "
-                f"least {share} rows, mesh.data x mesh.fsdp, and holds out {rows_held_out}; "
+                f"least {share} rows, mesh.data x mesh.fsdp, and holds out "
+                f"{rows_held_out}; "
                 "raise it or add text"
             )
         rows = rows_held_out // share * share

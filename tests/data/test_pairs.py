@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -288,7 +289,7 @@ def test_single_segments_hold_all_text_once_in_whole_sentences():
         first, last = int(p["a_start"]), int(p["a_start"] + p["a_length"]) - 1
         assert first in starts or len(sentence_of[first]) > LENGTH - 2
         assert last in ends or len(sentence_of[last]) > LENGTH - 2
-    for one, following in zip(whole[:-1], whole[1:], strict=True):
+    for one, following in itertools.pairwise(whole):
         sentence = sentence_of[int(following["a_start"])]
         same = int(following["a_start"]) not in {d[0][0] for d in documents}
         if same:
