@@ -11,19 +11,16 @@ one and of word frequencies, all on the same masked words.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from bert_jax.report.metrics_file import read_metrics
+from record import circumstances, save_result
 
-RESULTS = Path(__file__).parent / "results"
+from bert_jax.report.metrics_file import read_metrics
 
 
 def main() -> int:
@@ -45,11 +42,7 @@ def main() -> int:
     model, unigram = by_split[last, "eval"], by_split[last, "unigram"]
     result = {
         "config": json.loads((workdir / "config.json").read_text()),
-        "commit": _commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("jax", "flax", "optax")
-        },
+        **circumstances(("jax", "flax", "optax")),
         "seconds": round(time.monotonic() - start, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         "steps": last,
@@ -58,29 +51,8 @@ def main() -> int:
         "unigram": unigram,
         "nats_below_unigram": unigram["mlm_loss"] - model["mlm_loss"],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"learning-{workdir.name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(path)
+    print(save_result(f"learning-{workdir.name}", result))
     return 0
-
-
-def _commit() -> str:
-    """The commit of the checkout, with a + where files differ from it."""
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"],
-        cwd=RESULTS.parent,
-        capture_output=True,
-        text=True,
-    )
-    return answer.stdout.strip()
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":
