@@ -173,7 +173,7 @@ def _owners(code_BL: jax.Array, tokens: Tokens) -> jax.Array:
     def owner(is_kept_BW: jax.Array) -> jax.Array:
         kept_BW = jnp.where(is_kept_BW, code_BW, nobody)
         owner_BW = kept_BW
-        for distance in range(1, _MAX_SPAN_WORDS):
+        for distance in range(1, min(_MAX_SPAN_WORDS, length)):
             covers_BW = num_words_BW[:, :-distance] > distance
             covers_BW &= stretch_BW[:, :-distance] == stretch_BW[:, distance:]
             covering_BW = jnp.where(covers_BW, kept_BW[:, :-distance], nobody)
