@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bert_jax.config import Config
-from bert_jax.corpora.text_paths import find_files
+from bert_jax.corpora.text_paths import find_books, find_files
 
 
 def check_inputs(config: Config) -> None:
@@ -17,7 +17,8 @@ def check_inputs(config: Config) -> None:
     """
     for source in config.data.sources:
         if source.path:
-            find_files(source.path)
+            find = find_books if source.name == "books_corpus" else find_files
+            find(source.path)
     path = config.tokenizer.path
     if path and not Path(path).exists():
         raise ValueError(
