@@ -53,6 +53,7 @@ def test_from_text_to_answers(command: Any, text: Path, tmp_path: Path) -> None:
 
     trained = command("pretrain", config, "--workdir=run")
     assert str(prepared) in (tmp_path / "run" / "config.json").read_text()
+    assert "compiling the train step" in trained.stderr
     assert "step 6/6" in trained.stderr
     assert "The model is in run" in trained.stdout
     assert re.search("nats (below|ABOVE) word frequencies", trained.stdout)
