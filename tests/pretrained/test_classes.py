@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -105,6 +106,24 @@ def test_an_override_that_changes_a_shape_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"must fit .*; \S+ has shape \(.*\), not \("):
         BertModel.from_pretrained(tiny_workdir, **override)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ({"dtype": jnp.int32}, "dtype="),
+        ({"id2label": 3}, "id2label='3' must give each"),
+        ({"label2id": ["a", "b"]}, "label2id=.* must be a dict"),
+        ({"label2id": {"a": 0, "b": 2}}, "id2label=.* must give each"),
+    ],
+)
+def test_an_impossible_override_is_one_line(
+    override: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, make_arrays("BertModel"), "BertModel")
+    with pytest.raises(ValueError, match=f"^{said}") as error:
+        BertModel.from_pretrained(folder, **override)
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_an_unknown_override_is_refused(tiny_workdir: Path) -> None:
@@ -301,8 +320,11 @@ def test_impossible_ids_are_refused(class_name: str) -> None:
     ids = [[[2, 83]]] if class_name == "BertForMultipleChoice" else [[2, 83]]
     with pytest.raises(ValueError, match=r"^input_ids has 83; .*vocab_size=83; use t"):
         make_model(class_name)(ids)
-    with pytest.raises(ValueError, match=r"^input_ids has shape \(2,\); it must be \("):
-        make_model(class_name)([2, 3])
+    other = (1, 2) if class_name == "BertForMultipleChoice" else (1, 1, 2)
+    for shape in ((2,), (1, 1, 1, 2), other):  # told as it was given, without padding
+        said = rf"^input_ids has shape {re.escape(str(shape))}; it must be \("
+        with pytest.raises(ValueError, match=said):
+            make_model(class_name)(np.ones(shape, np.int32))
 
 
 def test_a_model_inside_a_function_that_jax_transforms() -> None:

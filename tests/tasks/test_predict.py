@@ -106,7 +106,9 @@ def test_a_model_without_a_classifier_is_refused(
     assert "classifier" in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("class_name", ["BertForTokenClassification", "BertForMultipleChoice"])
+@pytest.mark.parametrize(
+    "class_name", ["BertForTokenClassification", "BertForMultipleChoice"]
+)
 def test_a_classifier_of_something_else_is_refused(
     class_name: str, make_classifier: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
