@@ -1,7 +1,8 @@
 """A mini BERT on your own text files, second phase: long rows, several texts in each.
 
 Source: as text_mini; two phases as in Devlin et al. 2018, appendix A.2.
-Command: bert-jax pretrain --config='text_mini_len512:/texts/**/*.txt' --workdir=runs/mini512
+Command: bert-jax pretrain --config='text_mini_len512:/texts/**/*.txt'
+    --workdir=runs/mini512
     --config.init_from=runs/mini
     where runs/mini was trained with text_mini on the same files: its shards and its
     vocabulary serve as they are.

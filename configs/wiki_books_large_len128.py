@@ -1,6 +1,6 @@
 """BERT-large by the recipe of 2018, first phase: 900,000 steps of 256 rows of 128 tokens.
 
-Source, text and differences: as wiki_books_base_len128, with the large model.
+Source: as wiki_books_base_len128, and so are text and differences; with the large model.
 Command: bert-jax pretrain --config=wiki_books_large_len128:/my/books
     --workdir=runs/large128 --config.train.dtype=bfloat16, then wiki_books_large_len512.
 Hardware: accelerators; not a CPU. Not yet run to its end.

@@ -1,6 +1,6 @@
 """BERT-large by the recipe of 2018, second phase: 100,000 steps of rows of 512 tokens.
 
-Source and differences: as wiki_books_base_len512, with the large model.
+Source: as wiki_books_base_len512, and so are the differences; with the large model.
 Command: bert-jax pretrain --config=wiki_books_large_len512:/my/books
     --workdir=runs/large512 --config.init_from=runs/large128 --config.train.dtype=bfloat16
 Hardware: accelerators; not a CPU. Not yet run to its end.
