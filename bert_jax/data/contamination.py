@@ -109,7 +109,7 @@ def _ngrams_of(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
 
 def _texts(path: Path) -> Iterator[str]:
     """Every line, cell or string of a file."""
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         try:
             if path.suffix == ".csv":
                 for row in csv.reader(file):

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from bert_jax.config import Config
-from bert_jax.data import prepare as prepare_module
 from bert_jax.data import corpus as corpus_module
+from bert_jax.data import prepare as prepare_module
 from bert_jax.data import ranges
 from bert_jax.data.manifest import check_manifest
 from bert_jax.data.prepare import data_directory, default_directory, prepare
