@@ -48,6 +48,12 @@ class SourceConfig:
         "block one line, else (wrapped paragraphs, books) each file is one",
         choices=("auto", "blank_lines", "file"),
     )
+    weight: float | None = _field(
+        None,
+        "share of the rows of training; for all sources or for none, which then have "
+        "shares as they have text",
+        above=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +102,20 @@ class DataConfig:
     short_sequence_rate: float = _field(
         0.1, "share of examples made shorter on purpose (2018 recipe)", low=0.0, high=1.0
     )
+    packing: int = _field(
+        1,
+        "most sequences in a row: 1 pads each to the full length; more put several into "
+        "one row, each seeing itself alone",
+        low=1,
+        high=255,
+    )
     seed: int = _field(0, "seed of pairs and of their order", low=0, high=2**31 - 1)
+    num_workers: int = _field(
+        0, "processes that make batches; 0: a thread, which is enough for most", low=0
+    )
+    stall_seconds: float = _field(
+        600.0, "longest wait for a batch, after which the run ends", above=0.0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +135,26 @@ class TokenizerConfig:
 class ObjectiveConfig:
     """What the model learns to predict."""
 
+    sentence_task: str = _field(
+        "nsp",
+        "what is asked of two segments; nsp: is B the next (2018)? sop: in which order do "
+        "they stand (ALBERT)? none: rows have one segment of whole sentences (RoBERTa)",
+        choices=("nsp", "sop", "none"),
+    )
+    masking: str = _field(
+        "token",
+        "what is masked together: single tokens (as the paper); whole words (2018's whole "
+        "word masking); spans of words (SpanBERT)",
+        choices=("token", "whole_word", "span"),
+    )
     mask_rate: float = _field(0.15, "share of tokens to predict", above=0.0, below=1.0)
+    final_mask_rate: float | None = _field(
+        None,
+        "share of tokens to predict at the end of the run, which mask_rate moves to in 16 "
+        "equal stages; None: mask_rate throughout",
+        above=0.0,
+        below=1.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -204,32 +204,45 @@ class ShardSet:
         """The type of a stored token."""
         return self._dtype
 
+    def stretch(self, start: int, length: int) -> np.ndarray:
+        """Stored tokens [start, start + length) of the split, all of one document."""
+        shard = int(np.searchsorted(self._bases, start, side="right")) - 1
+        begin = start - int(self._bases[shard])
+        return self._views[shard][begin : begin + length]
+
     def gather(
         self,
         starts: np.ndarray,
         lengths: np.ndarray,
+        rows: np.ndarray,
         columns: np.ndarray,
         out_BL: np.ndarray,
     ) -> None:
-        """Copies one stretch of stored tokens into each row of `out_BL`.
+        """Copies stretches of stored tokens into rows of `out_BL`.
 
         A stretch lies within a document, hence within one shard.
 
         Args:
-            starts: int64[B], place of the first token in the split.
-            lengths: int[B], tokens to copy.
-            columns: int[B], column of `out_BL` where the first goes.
+            starts: int64[N], place of the first token in the split.
+            lengths: int[N], tokens to copy.
+            rows: int[N], row of `out_BL` that they go to.
+            columns: int[N], column where the first goes.
             out_BL: [B, L] of `token_dtype`, written in place, word-start bits included.
         """
         shard_of = np.searchsorted(self._bases, starts, side="right") - 1
         begins = (starts - self._bases[shard_of]).tolist()
         views = self._views
-        stretches = zip(
-            shard_of.tolist(), begins, lengths.tolist(), columns.tolist(), strict=True
-        )
-        for row, (shard, begin, length, column) in zip(out_BL, stretches, strict=True):
-            row[column : column + length] = views[shard][begin : begin + length]
+        flat, width = out_BL.reshape(-1), out_BL.shape[1]
+        places = (rows * width + columns).tolist()
+        for shard, begin, length, place in zip(
+            shard_of.tolist(), begins, lengths.tolist(), places, strict=True
+        ):
+            flat[place : place + length] = views[shard][begin : begin + length]
 
     def ids(self, stored: np.ndarray) -> np.ndarray:
         """int32 ids of stored tokens, without their word-start bits."""
         return (stored & self._id_mask).astype(np.int32)
+
+    def word_starts(self, stored: np.ndarray) -> np.ndarray:
+        """Whether a word starts at each of stored tokens, as bool."""
+        return np.asarray(stored > self._id_mask)

@@ -137,7 +137,9 @@ def test_sentences_are_those_of_the_text(finished, corpus):
         offsets = np.asarray(shards.sentence_offsets)
         lengths = np.diff(offsets)
         out = np.zeros((len(lengths), lengths.max()), shards.token_dtype)
-        shards.gather(offsets[:-1], lengths, np.zeros_like(lengths), out)
+        shards.gather(
+            offsets[:-1], lengths, np.arange(len(lengths)), np.zeros_like(lengths), out
+        )
         for row, length in list(zip(shards.ids(out), lengths, strict=True))[::17]:
             sentence = tokenizer.decode(row[:length].tolist())
             assert sentence.removesuffix(".").strip() in text

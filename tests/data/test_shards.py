@@ -41,7 +41,7 @@ def test_gather_copies_stretches_of_all_shards(prepared, documents):
     starts, lengths = bounds[:-1], np.minimum(np.diff(bounds), 20)
     columns = np.arange(len(starts)) % 5
     out = np.zeros((len(starts), 32), shards.token_dtype)
-    shards.gather(starts, lengths, columns, out)
+    shards.gather(starts, lengths, np.arange(len(starts)), columns, out)
     ids = shards.ids(out)
     for row, start, length, column in zip(ids, starts, lengths, columns, strict=True):
         expected = np.zeros(32, int)
@@ -64,7 +64,7 @@ def test_ids_and_word_starts_survive_packing(vocab_size):
 def test_word_starts_are_stored(prepared, documents):
     shards = ShardSet(prepared(documents, documents[:2]), "train", 2)
     out = np.zeros((1, 8), shards.token_dtype)
-    shards.gather(np.array([0]), np.array([8]), np.array([0]), out)
+    shards.gather(np.array([0]), np.array([8]), np.array([0]), np.array([0]), out)
     starts = (out & word_start_bit(out.dtype)) > 0
     assert np.array_equal(starts, shards.ids(out) % 2 == 0)
 

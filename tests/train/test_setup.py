@@ -138,7 +138,7 @@ def held_out(
     # Negative control: neither the rate nor the seed of training asks for the same words.
     expected = drawn.pop((0.15, HELD_OUT_SEED))
     assert len(expected) > 40 and expected not in drawn.values()
-    return np.array(expected), np.concatenate([b.next_sentence_labels for b in batches])
+    return np.array(expected), np.concatenate([b.sentence_labels[:, 0] for b in batches])
 
 
 def test_evaluation_asks_the_same_whatever_is_trained(
@@ -165,9 +165,8 @@ def test_unigram_metrics_in_plain_numpy(
     shards = ShardSet(
         directory, "train", check_manifest(directory).splits["train"]["shards"]
     )
-    stored = np.zeros((1, shards.num_tokens), shards.token_dtype)
-    shards.gather(np.array([0]), np.array([shards.num_tokens]), np.array([0]), stored)
-    counts_V = np.bincount(shards.ids(stored)[0], minlength=tokenizer.vocab_size)
+    stored = shards.stretch(0, shards.num_tokens)
+    counts_V = np.bincount(shards.ids(stored), minlength=tokenizer.vocab_size)
     # Words that do not stand there and rare ones, of which the floor must be seen.
     assert (counts_V == 0).any() and ((counts_V > 1) & (counts_V < 100)).any()
     floored_V = np.maximum(counts_V, 1)
@@ -198,12 +197,12 @@ def test_a_step_asks_what_the_configuration_says(
     assert asked_N.tolist() not in others
     _, metrics = job.train_step(state._replace(params=params), job.place(batch))
     expected = answers_of_the_deaf(
-        words_V[: tokenizer.vocab_size], sentences_2, asked_N, batch.next_sentence_labels
+        words_V[: tokenizer.vocab_size], sentences_2, asked_N, batch.sentence_labels[:, 0]
     )
     assert {name: float(metrics[name]) for name in expected} == pytest.approx(
         expected, rel=RTOL
     )
-    assert job.count_tokens(batch) == batch.attention_mask.sum()
+    assert job.count_tokens(batch) == (batch.sequence_ids > 0).sum()
     # 2 steps of warm-up to 1e-3, then the line that ends at step 6.
     rates = [job.learning_rate(step) for step in range(6)]
     assert rates == pytest.approx([0, 5e-4, 2e-3 / 3, 5e-4, 1e-3 / 3, 1e-3 / 6], rel=RTOL)
@@ -272,5 +271,5 @@ def test_each_device_is_told_to_keep_its_rows(
         rf"sharding_constraint %\S+ {rows} : tensor<(.*)xf32>", lowered.as_text()
     )
     # Between layers, before the head for words, before that for sentences.
-    expected = {"8x32x32", f"8x{PREDICTIONS}x32", "8x32"}
+    expected = {"8x32x32", f"8x{PREDICTIONS}x32", "8x1x32"}
     assert set(told) == (expected if is_told else set())
