@@ -21,6 +21,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
+_ENDED = (
+    "a process that prepares data ended abruptly (is memory short?); run the same command "
+    "again: finished shards are kept"
+)
+
 
 class Stage(Protocol):
     """One kind of work; can be pickled. What it needs is opened where it is called."""
@@ -109,10 +114,47 @@ class LocalEngine:
                 future.result()
                 done(waiting[future])
         except BrokenProcessPool:
-            raise RuntimeError(
-                "a process that prepares data ended abruptly (is memory short?); run the "
-                "same command again: finished shards are kept"
-            ) from None
+            raise RuntimeError(_ENDED) from None
+
+
+def run_alone(function: Callable[..., None], *arguments: Any) -> None:
+    """Calls a function in a process of its own, whose memory is given back at its end.
+
+    Raises:
+        ValueError: the function has raised it.
+        RuntimeError: the process ended otherwise than by the function's return.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_call_alone, args=(theirs, function, arguments), daemon=True
+    )
+    process.start()
+    theirs.close()
+    try:
+        error = ours.recv()
+    except EOFError:
+        raise RuntimeError(_ENDED) from None
+    finally:
+        # By then it is done, or this process was interrupted.
+        process.terminate()
+        process.join()
+    if error is not None:
+        raise error
+
+
+def _call_alone(
+    result: multiprocessing.connection.Connection,
+    function: Callable[..., None],
+    arguments: Sequence[Any],
+) -> None:
+    _follow_parent()
+    try:
+        function(*arguments)
+    except ValueError as error:
+        result.send(error)
+    else:
+        result.send(None)
 
 
 def num_cores() -> int:
@@ -121,10 +163,15 @@ def num_cores() -> int:
 
 
 def _start_worker() -> None:
-    """Sets up a worker process: it ends with its parent, which alone heeds Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Sets up one of many worker processes."""
+    _follow_parent()
     # One thread each: there are as many workers as cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _follow_parent() -> None:
+    """Makes a process end with its parent, which alone heeds Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -30,7 +30,14 @@ from bert_jax.data.assemble import assemble
 from bert_jax.data.cache import cache_root as cache_root
 from bert_jax.data.corpus import Corpus, Report, open_corpus, training_texts
 from bert_jax.data.duplicates import Bucket, DuplicatesStage, num_buckets, spill_path
-from bert_jax.data.engines import Engine, LocalEngine, Stage, num_cores, run_stage
+from bert_jax.data.engines import (
+    Engine,
+    LocalEngine,
+    Stage,
+    num_cores,
+    run_alone,
+    run_stage,
+)
 from bert_jax.data.files import array_size, digest, file_sha256
 from bert_jax.data.manifest import FILE_NAME, Manifest, check_manifest
 from bert_jax.data.minhash import check_minhash
@@ -94,9 +101,10 @@ def prepare(
     if not (directory / FILE_NAME).exists():
         with lock(directory):
             if not (directory / FILE_NAME).exists():
-                local = LocalEngine(num_processes or num_cores())
+                processes = num_processes or num_cores()
+                local = LocalEngine(processes)
                 with local if engine is None else nullcontext(engine) as worker:
-                    return _prepare(config, directory, settings, report, worker)
+                    return _prepare(config, directory, settings, report, worker, processes)
     manifest = check_manifest(directory, verify_hashes=verify_hashes)
     check_same(directory, manifest.settings, settings)
     return manifest
@@ -159,6 +167,7 @@ def _prepare(
     settings: dict[str, Any],
     report: Report,
     engine: Engine,
+    num_processes: int,
 ) -> Manifest:
     """The steps, in order."""
     # Before the corpus, which may take hours.
@@ -166,7 +175,7 @@ def _prepare(
     kinds = _duplicate_kinds(config)
     corpus = open_corpus(config, report)
     begin(directory, settings, [source.fingerprint for source in corpus.sources])
-    tokenizer = _make_tokenizer(config, given, directory, corpus, report)
+    tokenizer = _make_tokenizer(config, given, directory, corpus, report, num_processes)
     decontaminate = config.data.decontaminate
     if decontaminate and not (directory / NGRAMS_FILE).exists():
         contamination.save_ngrams(directory / NGRAMS_FILE, decontaminate, tokenizer)
@@ -242,16 +251,27 @@ def _make_tokenizer(
     directory: Path,
     corpus: Corpus,
     report: Report,
+    num_processes: int,
 ) -> Tokenizer:
     """The vocabulary in DIRECTORY/tokenizer; trained or copied if it is not there."""
     final = directory / "tokenizer"
     if not final.exists():
         report("vocabulary", 0, 1)
-        tokenizer = given or train_tokenizer(config.tokenizer, training_texts(corpus))
         draft = directory / "work" / "tokenizer"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        tokenizer.save(draft)
+        if given is not None:
+            given.save(draft)
+        elif num_processes == 1:
+            _train(config, corpus, draft)
+        else:
+            # It takes hundreds of megabytes, which only the end of a process gives back.
+            run_alone(_train, config, corpus, draft)
         draft.rename(final)
     report("vocabulary", 1, 1)
     return load_tokenizer(final)
+
+
+def _train(config: Config, corpus: Corpus, draft: Path) -> None:
+    """Trains a vocabulary on the training text and saves it."""
+    train_tokenizer(config.tokenizer, training_texts(corpus)).save(draft)

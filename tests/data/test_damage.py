@@ -181,11 +181,9 @@ def test_a_directory_of_version_1_is_still_read(tmp_path, monkeypatch):
     as_version_1(directory)
     assert check_manifest(directory) == manifest
     assert prepare(config, directory, report=lambda *_: None) == manifest
-    assert manifest.sources[0]["train_documents"] == [
-        0,
-        manifest.splits["train"]["documents"],
-    ]
-    assert ShardSet(directory, "train", manifest.splits["train"]["shards"]).num_tokens
+    train = manifest.splits["train"]
+    assert manifest.sources[0]["train_documents"] == [0, train["documents"]]
+    assert manifest.sources[0]["train_tokens"] == train["tokens"]
     # It was prepared without dropping duplicates, and is not taken for one that does.
     with pytest.raises(
         ValueError, match="prepared with drop_duplicates=False, which is now"

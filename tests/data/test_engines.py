@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bert_jax.data.engines import LocalEngine, run_stage
+from bert_jax.data.engines import LocalEngine, run_alone, run_stage
 
 
 class Note:
@@ -47,7 +47,7 @@ def test_each_item_is_done_once_and_told(tmp_path, processes):
 def test_a_worker_that_dies_is_told_and_the_rest_is_kept(tmp_path):
     with (
         LocalEngine(2) as engine,
-        pytest.raises(RuntimeError, match="ended abruptly .*run the same command again"),
+        pytest.raises(RuntimeError, match=r"ended abruptly .*run the same command again"),
     ):
         run_stage(engine, Note(tmp_path, deadly=5), range(6), lambda _: None)
     with LocalEngine(2) as engine:
@@ -62,3 +62,24 @@ def test_files_that_are_not_to_be_seen_here_are_an_error(tmp_path):
 
     with pytest.raises(RuntimeError, match="a file system that all workers share"):
         run_stage(Elsewhere(), Note(tmp_path), [0], lambda _: None)
+
+
+def leave_note(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+
+
+def refuse(message: str) -> None:
+    raise ValueError(message)
+
+
+def end_abruptly() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_function_alone_runs_in_another_process_and_tells_its_errors(tmp_path):
+    run_alone(leave_note, tmp_path / "note")
+    assert int((tmp_path / "note").read_text()) != os.getpid()
+    with pytest.raises(ValueError, match="vocab_size must be larger"):
+        run_alone(refuse, "vocab_size must be larger")
+    with pytest.raises(RuntimeError, match="ended abruptly"):
+        run_alone(end_abruptly)
