@@ -113,6 +113,20 @@ class DataConfig:
         "bytes that are not UTF-8: replace and count them, or refuse the file",
         choices=("replace", "refuse"),
     )
+    drop_duplicates: bool = _field(
+        True, "leave out documents whose text, white space apart, stands in an earlier one"
+    )
+    near_duplicates: str = _field(
+        "keep",
+        "training documents that are nearly an earlier one (most of their stretches of "
+        "eight tokens): keep them, or drop them (extra dedup)",
+        choices=("keep", "drop"),
+    )
+    decontaminate: tuple[str, ...] = _field(
+        (),
+        "list of globs of evaluation files (txt, tsv, csv, jsonl, json); documents that "
+        "share 13 tokens in a row with any text in them are left out",
+    )
     sequence_length: int = _field(128, "tokens in a row, [CLS] and [SEP] included", low=8)
     max_predictions_per_sequence: int = _field(20, "most masked tokens in a row", low=1)
     short_sequence_rate: float = _field(
