@@ -68,10 +68,13 @@ def main() -> int:
 
 
 def known_as(args: argparse.Namespace, option: str) -> Any:
-    """An argument as results tell it: the code of 2018 is known by what it is."""
-    if option == "reference" and args.reference:
-        return file_sha256(source_file(Path(args.reference)))
-    return Path(args.corpus).name if option == "corpus" else getattr(args, option)
+    """An argument without where things lie; the code of 2018 by what it is."""
+    value = getattr(args, option)
+    if option == "reference" and value:
+        return file_sha256(source_file(Path(value)))
+    if option == "texts":
+        return ["/".join(Path(path).parts[-2:]) for path in value]
+    return "/".join(Path(value).parts[-2:]) if isinstance(value, str) else value
 
 
 def is_measured(result: Figures, name: str, about: Figures) -> bool:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Literal
 from bert_jax import model_verbs
 from bert_jax.config_flags import config_fields
 from bert_jax.model_verbs import OK, tell_predictions
-from bert_jax.preflight import check_can_be_written, check_inputs, check_is_run
+from bert_jax.preflight import (
+    check_can_be_written,
+    check_inputs,
+    check_is_run,
+    has_checkpoint,
+)
 from bert_jax.strict_fields import ConfigError, unknown_key
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from bert_jax.train.pretrain import Outcome
 
 EXAMPLES = 3
+LOCAL = "local"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +39,52 @@ class Verb:
 
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    del parser  # the configuration says it all
+    parser.add_argument(
+        "--runner",
+        default=LOCAL,
+        help="who does the work: local processes, or a runner of Apache Beam such as "
+        "DirectRunner, DataflowRunner, FlinkRunner, SparkRunner (extra beam); "
+        "data.directory must then be on a file system that all workers share",
+    )
+    parser.add_argument(
+        "--runner-options",
+        default="",
+        metavar="OPTIONS",
+        help="options of that runner, in one string: '--project=x --region=y'",
+    )
+    _add_verify(parser)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="of data that are prepared already, compare every file with its hash",
+    )
 
 
 def _prepare(args: argparse.Namespace, config: Config | None) -> int:
     assert config is not None
+    if args.runner_options and args.runner == LOCAL:
+        raise ValueError("--runner-options are of a Beam runner; name it by --runner=…")
     check_inputs(config)
 
+    from bert_jax.data.beam_engine import BeamEngine
     from bert_jax.data.prepare import data_directory, prepare
     from bert_jax.report.progress import Progress
 
+    engine = None
+    if args.runner != LOCAL:
+        engine = BeamEngine(args.runner, args.runner_options)
     directory = data_directory(config)
     with Progress() as progress:
-        manifest = prepare(config, directory, report=progress.bar)
+        manifest = prepare(
+            config,
+            directory,
+            report=progress.bar,
+            engine=engine,
+            verify_hashes=args.verify,
+        )
         for line in manifest.summary():
             progress.line(line)
     print(directory)
@@ -61,16 +100,22 @@ def _add_workdir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_pretrain(parser: argparse.ArgumentParser) -> None:
+    _add_workdir(parser)
+    _add_verify(parser)
+
+
 def _pretrain(args: argparse.Namespace, config: Config | None) -> int:
     assert config is not None
-    check_inputs(config)
+    if not has_checkpoint(args.workdir):
+        check_inputs(config)
     check_can_be_written(args.workdir)
 
     from bert_jax.report.progress import Progress
     from bert_jax.train.pretrain import pretrain
 
     with Progress() as progress:
-        outcome = pretrain(config, args.workdir, progress)
+        outcome = pretrain(config, args.workdir, progress, verify_data=args.verify)
     _tell_outcome(args.workdir, outcome)
     return OK
 
@@ -91,19 +136,27 @@ def _tell_outcome(workdir: pathlib.Path, outcome: Outcome) -> None:
             continue
         shown = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items())
         print(f"  {name:<16}  {shown}")
-    below = outcome.nats_below_unigram
-    if below >= 0:
-        print(f"  {below:.2f} nats below word frequencies\n")
-    else:
-        print(
-            f"  {-below:.2f} nats ABOVE word frequencies: it has learned nothing, or has "
-            "diverged;\n  lower optim.learning_rate or raise optim.warmup_steps\n"
-        )
+    print(f"  {_verdict(outcome)}\n")
     data = pathlib.Path(load_config_of(workdir).data.directory)
     texts = held_out_examples(data, load_tokenizer(workdir / TOKENIZER), EXAMPLES)
     if texts:
         tell_predictions(zip(texts, fill_mask(workdir, texts, EXAMPLES), strict=True))
         print(f'\nYour own: bert-jax fill-mask {workdir} "… [MASK] …"')
+
+
+def _verdict(outcome: Outcome) -> str:
+    """What the margin over word frequencies says of a run, and what to do if it is none."""
+    below = outcome.nats_below_unigram
+    if below >= 0:
+        return f"{below:.2f} nats below word frequencies"
+    above = f"{-below:.2f} nats ABOVE word frequencies"
+    before = outcome.untrained
+    if before is not None and outcome.metrics["mlm_loss"] < before["mlm_loss"]:
+        return f"{above}, and still learning: train longer (train.num_steps)"
+    return (
+        f"{above}: it has learned nothing, or has diverged;\n"
+        "  lower optim.learning_rate or raise optim.warmup_steps"
+    )
 
 
 def _evaluate(args: argparse.Namespace, config: Config | None) -> int:
@@ -150,7 +203,7 @@ VERBS = {
     ),
     "pretrain": Verb(
         "the main job; prepares first if need be; the same command again resumes",
-        _add_workdir,
+        _add_pretrain,
         _pretrain,
         config="required",
     ),
