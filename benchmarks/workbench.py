@@ -50,18 +50,16 @@ class Bench:
         directory, cache = self._work / (keep or "prepared"), self._work / "cache"
         shutil.rmtree(directory, ignore_errors=True)
         shutil.rmtree(cache, ignore_errors=True)
-        sources = [{"name": "text_files", "path": path} for path in texts]
-        command = [
-            "-m",
-            "bert_jax",
-            "prepare",
-            "--config=base_2018",
-            f"--config.data.sources={sources!r}",
-            f"--config.data.directory={directory}",
-            f"--config.tokenizer.path={vocabulary}",
-        ]
+        config = Config.from_dict(
+            {
+                "data": {**text_sources(texts), "directory": str(directory)},
+                "tokenizer": {"path": vocabulary},
+            }
+        )
+        path = self._work / "config.json"
+        path.write_text(config.to_json())
         ran = run_python(
-            command,
+            ["-m", "bert_jax", "prepare", f"--config={path}"],
             num_cores=num_cores,
             env={"BERT_JAX_CACHE": str(cache)},
             output=self._work / "output.txt",
@@ -90,8 +88,7 @@ class Bench:
         path = self._work / "sentences.txt"
         if path.exists():
             return path
-        sources = [{"name": "text_files", "path": path} for path in self._texts]
-        data = Config.from_dict({"data": {"sources": sources}}).data
+        data = Config.from_dict({"data": text_sources(self._texts)}).data
         draft = path.with_suffix(".tmp")
         with draft.open("w", encoding="utf-8") as file:
             for config in data.sources:
@@ -102,6 +99,11 @@ class Bench:
                     file.write("\n".join([*lines, "", ""]))
         draft.rename(path)
         return path
+
+
+def text_sources(texts: Sequence[str]) -> Figures:
+    """The part of a configuration that names globs of text files."""
+    return {"sources": [{"name": "text_files", "path": path} for path in texts]}
 
 
 def speed(tokens: int, seconds: float, cpu_seconds: float) -> Figures:
