@@ -14,9 +14,10 @@ Parts, each of which can be measured alone (`--only=prepare,stream`):
     plan       packing 10⁸ sequences
     memory     `bert-jax prepare` on the texts of `--corpus` (see mixed_corpus.py)
 
-Each part is written to benchmarks/results/data.json when it is done, with its commit and
-machine. The same line again goes on: what was measured at this commit with these
-arguments is not measured again, unless `--again`.
+Each part is written to benchmarks/results/data.json when it is done, with its commit,
+machine and load (other work makes seconds longer, seconds of CPU hardly). The same line
+again goes on: what was measured at this commit with these arguments is not measured
+again, unless `--again`.
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ def main() -> int:
             print(f"{name}: measured before")
             continue
         print(f"{name} …", flush=True)
+        load = os.getloadavg()[0]
         figures = measure(bench, args)
         print(json.dumps(figures, indent=2), flush=True)
-        result[name] = {**about, "figures": figures}
+        result[name] = {**about, "load_before": load, "figures": figures}
         save_result("data", result)
     return 0
 
@@ -169,7 +171,7 @@ def measure_scaling(bench: Bench, args: argparse.Namespace) -> Figures:
             seconds[count].append(figures["seconds"])
     one = statistics.median(seconds[1])
     return {
-        f"{count} cores": {
+        f"cores {count}": {
             "seconds": found,
             "times_one_core": one / statistics.median(found),
         }
