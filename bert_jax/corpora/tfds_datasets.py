@@ -54,15 +54,14 @@ def ready_builder(name: str, *, download: bool) -> Any:
             raise ValueError(_not_prepared(name, builder))
         _build(name, builder)
         builder = _find_builder(name)
-    kinds = {builder.info.file_format, *builder.info.alternative_file_formats}
-    kinds_found = sorted(getattr(kind, "value", str(kind)) for kind in kinds if kind)
-    if "array_record" not in kinds_found:
+    kind = builder.info.file_format.value
+    if kind != "array_record":
         raise ValueError(
-            f"data.sources: {name} lies under {builder.data_path} as "
-            f"{', '.join(kinds_found)} and must be array_record; move that folder away and "
-            "set data.download=true, or, where TensorFlow is installed, run tfds "
+            f"data.sources: {name} lies under {builder.data_path} as {kind} and must be "
+            "array_record; move that folder away and set data.download=true, or, where "
+            "TensorFlow is installed, convert it to a folder of its own: tfds "
             f"convert_format --dataset_version_dir={builder.data_path} "
-            "--out_file_format=array_record"
+            "--out_file_format=array_record --out_dir=..."
         )
     return builder
 
