@@ -15,6 +15,7 @@ import bert_jax
 
 # Distribution -> the module it is imported as, where the names differ.
 MODULE_OF = {
+    "apache-beam": "apache_beam",
     "absl-py": "absl",
     "google-crc32c": "google_crc32c",
     "huggingface-hub": "huggingface_hub",
