@@ -5,8 +5,8 @@
 
 Runs `bert-jax pretrain` (the same line again resumes it) and writes
 `benchmarks/results/learning-NAME.json`, NAME being that of the workdir: commit, machine,
-versions, configuration, seconds, and the metrics of the trained model, of the untrained
-one and of word frequencies, all on the same masked words.
+versions, configuration without its folders, seconds, and the metrics of the trained
+model, of the untrained one and of word frequencies, all on the same masked words.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bert_jax.report.metrics_file import read_metrics
 
@@ -44,7 +45,7 @@ def main() -> int:
     by_split = {(row["step"], row.get("split", "train")): row for row in rows}
     model, unigram = by_split[last, "eval"], by_split[last, "unigram"]
     result = {
-        "config": json.loads((workdir / "config.json").read_text()),
+        "config": _config(workdir),
         "commit": _commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
         "versions": {
@@ -63,6 +64,15 @@ def main() -> int:
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(path)
     return 0
+
+
+def _config(workdir: Path) -> dict[str, Any]:
+    """The configuration, without where things lie on this machine."""
+    config: dict[str, Any] = json.loads((workdir / "config.json").read_text())
+    config["data"]["directory"] = ""
+    for source in config["data"]["sources"]:
+        source["path"] = "/".join(Path(source["path"]).parts[-2:])
+    return config
 
 
 def _commit() -> str:

@@ -35,12 +35,25 @@ class ModelConfig:
 class SourceConfig:
     """One source of text."""
 
-    name: str = _field("", "installed_docs, text_files, or a TFDS dataset such as pg19")
+    name: str = _field(
+        "",
+        "installed_docs, text_files, books_corpus (your own books: the BooksCorpus of the "
+        "paper is no longer distributed, its open substitute is pg19 of TFDS), or a TFDS "
+        "dataset such as pg19, c4 or wikipedia/20230601.en",
+    )
     split: str = _field("train", "split of the dataset to train on", pattern=_NOT_EMPTY)
     feature: str = _field(
-        "text", "feature of the dataset that holds the text", pattern=_NOT_EMPTY
+        "text",
+        "feature of the dataset that holds the text; if there is none of that name, the "
+        "only one that ends with it, as book_text of pg19",
+        pattern=_NOT_EMPTY,
     )
-    path: str = _field("", "for text_files: a glob of files, such as /texts/**/*.txt")
+    path: str = _field(
+        "",
+        "for text_files: a glob of files, such as /texts/**/*.txt; for books_corpus: a "
+        "folder or an archive (.tar, .tar.gz, .tgz, .tar.zst, .zip) of .txt files, each a "
+        "book",
+    )
     documents: str = _field(
         "auto",
         "for text_files, where plain text is cut into documents: at blank_lines; not at "
@@ -48,10 +61,21 @@ class SourceConfig:
         "block one line, else (wrapped paragraphs, books) each file is one",
         choices=("auto", "blank_lines", "file"),
     )
+    clean: str = _field(
+        "auto",
+        "what to take out of documents: plain: control characters, lines of one repeated "
+        "character; wikipedia: that, left-over markup and pages without text; gutenberg: "
+        "plain, licences and production notes; none: nothing; auto: wikipedia for TFDS's "
+        "wikipedia and for text_files of wikiextractor (more than half of the files begin "
+        "with <doc), gutenberg for books_corpus and pg19, none for installed_docs, plain "
+        "for all others",
+        choices=("auto", "none", "plain", "wikipedia", "gutenberg"),
+    )
     weight: float | None = _field(
         None,
-        "share of the rows of training; for all sources or for none, which then have "
-        "shares as they have text",
+        "share of the rows of training that come from this source, relative to the weights "
+        "of the others; all sources have one, or none has: then each gives in proportion "
+        "to its text",
         above=0.0,
     )
 
@@ -62,7 +86,13 @@ class DataConfig:
 
     sources: tuple[SourceConfig, ...] = _field(
         (SourceConfig("installed_docs"),),
-        "list of sources {name, split, feature, path, documents}; a bare name is one, too",
+        "list of sources {name, split, feature, path, documents, clean, weight}; a bare "
+        "name is one, too",
+    )
+    download: bool = _field(
+        False,
+        "download and build the TFDS datasets among the sources that are not on disk as "
+        "ArrayRecord (Wikipedia needs the extra beam, and for a large one a cluster)",
     )
     directory: str = _field(
         "", "where prepared data lie; empty: a folder of the cache named after the config"

@@ -1,4 +1,4 @@
-"""What can be wrong with a command and is seen before JAX and TFDS are imported."""
+"""What can be wrong with a command and is seen before JAX is imported."""
 
 from __future__ import annotations
 
@@ -6,23 +6,35 @@ import os
 from pathlib import Path
 
 from bert_jax.config import Config
-from bert_jax.corpora.text_paths import find_files
+from bert_jax.corpora.text_paths import find_books, find_files
+from bert_jax.data.cache import cache_root
 
 
 def check_inputs(config: Config) -> None:
-    """Looks for the files that a configuration names.
+    """Looks for the files and the datasets that a configuration names.
 
     Raises:
-        ValueError: a glob matches nothing, or there is nothing at tokenizer.path.
+        ValueError: a glob matches nothing, TFDS has no such dataset on disk, or there is
+            nothing at tokenizer.path.
     """
     for source in config.data.sources:
         if source.path:
-            find_files(source.path)
+            find = find_books if source.name == "books_corpus" else find_files
+            find(source.path)
+        elif source.name != "installed_docs" and not config.data.download:
+            from bert_jax.corpora.sources import open_source  # imports TFDS
+
+            open_source(source, config.data, cache_root())
     path = config.tokenizer.path
     if path and not Path(path).exists():
         raise ValueError(
             f"tokenizer.path={path} must be a folder or a vocab.txt; it is not there"
         )
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run in a folder goes on: what its data were made from may be gone."""
+    return any(path.name.isdecimal() for path in (workdir / "checkpoints").glob("*"))
 
 
 def check_can_be_written(workdir: Path) -> None:

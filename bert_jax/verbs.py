@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Literal
 from bert_jax import model_verbs
 from bert_jax.config_flags import config_fields
 from bert_jax.model_verbs import OK, tell_predictions
-from bert_jax.preflight import check_can_be_written, check_inputs, check_is_run
+from bert_jax.preflight import (
+    check_can_be_written,
+    check_inputs,
+    check_is_run,
+    has_checkpoint,
+)
 from bert_jax.strict_fields import ConfigError, unknown_key
 
 if TYPE_CHECKING:
@@ -102,7 +107,8 @@ def _add_pretrain(parser: argparse.ArgumentParser) -> None:
 
 def _pretrain(args: argparse.Namespace, config: Config | None) -> int:
     assert config is not None
-    check_inputs(config)
+    if not has_checkpoint(args.workdir):
+        check_inputs(config)
     check_can_be_written(args.workdir)
 
     from bert_jax.report.progress import Progress
@@ -130,19 +136,27 @@ def _tell_outcome(workdir: pathlib.Path, outcome: Outcome) -> None:
             continue
         shown = "  ".join(f"{key} {value:.3f}" for key, value in metrics.items())
         print(f"  {name:<16}  {shown}")
-    below = outcome.nats_below_unigram
-    if below >= 0:
-        print(f"  {below:.2f} nats below word frequencies\n")
-    else:
-        print(
-            f"  {-below:.2f} nats ABOVE word frequencies: it has learned nothing, or has "
-            "diverged;\n  lower optim.learning_rate or raise optim.warmup_steps\n"
-        )
+    print(f"  {_verdict(outcome)}\n")
     data = pathlib.Path(load_config_of(workdir).data.directory)
     texts = held_out_examples(data, load_tokenizer(workdir / TOKENIZER), EXAMPLES)
     if texts:
         tell_predictions(zip(texts, fill_mask(workdir, texts, EXAMPLES), strict=True))
         print(f'\nYour own: bert-jax fill-mask {workdir} "… [MASK] …"')
+
+
+def _verdict(outcome: Outcome) -> str:
+    """What the margin over word frequencies says of a run, and what to do if it is none."""
+    below = outcome.nats_below_unigram
+    if below >= 0:
+        return f"{below:.2f} nats below word frequencies"
+    above = f"{-below:.2f} nats ABOVE word frequencies"
+    before = outcome.untrained
+    if before is not None and outcome.metrics["mlm_loss"] < before["mlm_loss"]:
+        return f"{above}, and still learning: train longer (train.num_steps)"
+    return (
+        f"{above}: it has learned nothing, or has diverged;\n"
+        "  lower optim.learning_rate or raise optim.warmup_steps"
+    )
 
 
 def _evaluate(args: argparse.Namespace, config: Config | None) -> int:

@@ -245,6 +245,26 @@ def test_the_end_of_a_run_is_told(
     assert text.count("prepared tokenizer [MASK]\n   50.0%  word") == 3
 
 
+@pytest.mark.parametrize(
+    ("loss", "untrained", "said"),
+    [
+        (5.0, 7.5, "1.25 nats below word frequencies"),
+        (6.5, 7.5, "0.25 nats ABOVE word frequencies, and still learning: train longer"),
+        (7.5, 7.5, "1.25 nats ABOVE word frequencies: it has learned nothing, or has"),
+        (7.5, None, "1.25 nats ABOVE word frequencies: it has learned nothing, or has"),
+    ],
+)
+def test_the_verdict_fits_the_losses(
+    loss: float, untrained: float | None, said: str
+) -> None:
+    outcome = types.SimpleNamespace(
+        metrics={"mlm_loss": loss},
+        untrained=None if untrained is None else {"mlm_loss": untrained},
+        nats_below_unigram=6.25 - loss,
+    )
+    assert verbs._verdict(outcome).startswith(said)
+
+
 def raise_ours(*args: Any) -> None:
     from bert_jax.config import Config
 

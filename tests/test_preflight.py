@@ -1,4 +1,4 @@
-"""Mistakes that are seen before JAX and TFDS are imported."""
+"""Mistakes that are seen before JAX is imported."""
 
 from __future__ import annotations
 
@@ -50,3 +50,18 @@ def test_a_mistake_is_told_at_once_and_leaves_nothing(
     assert done.stdout.strip() == "[]"
     assert time.perf_counter() - start < 3
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "prepare"])
+def test_a_dataset_that_does_not_exist_is_told_before_jax_starts(
+    verb: str, tmp_path: pathlib.Path, run_python: Any
+) -> None:
+    workdir = [f"--workdir={tmp_path}/w"] if verb == "pretrain" else []
+    done = run_python(
+        *("-c", MAIN, verb, "--config=tiny_cpu", "--config.data.sources=wikipdia"), *workdir
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "data.sources: name='wikipdia' must be" in line
+    assert done.stdout.strip() == "['tensorflow_datasets']"
+    assert list(tmp_path.iterdir()) == []

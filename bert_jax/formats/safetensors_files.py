@@ -7,10 +7,12 @@ arrays are the first copy.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -67,6 +69,8 @@ def write_safetensors(
 ) -> None:
     """Writes one file, which appears under its name when it is whole.
 
+    The same arrays and metadata give the same bytes.
+
     Args:
         path: of the file; its folder is made if absent.
         arrays: name → array; bfloat16 as `ml_dtypes` has it. An array that is not
@@ -85,7 +89,9 @@ def write_safetensors(
         draft.touch()
         mode = draft.stat().st_mode  # of any new file; the library's is the owner's alone
         save_file(dense, draft, dict(metadata))
-        with draft.open("rb") as file:
+        with draft.open("r+b") as file:
+            _sort_metadata(file)
+            file.flush()
             os.fsync(file.fileno())
         draft.chmod(mode)
         os.replace(draft, path)
@@ -93,6 +99,22 @@ def write_safetensors(
         raise ValueError(f"{path} cannot be written: {quoted(str(error))}") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sort_metadata(file: BinaryIO) -> None:
+    """Rewrites the header of a file that the library wrote, so that equal is equal bytes.
+
+    The library keeps metadata in a hash table whose order each process draws anew.
+    """
+    size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
+    header = json.loads(file.read(size))
+    if "__metadata__" not in header:
+        return
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    assert len(text) <= size, "the same entries in another order"
+    file.seek(_PREFIX_BYTES)
+    file.write(text.ljust(size))
 
 
 def _read_file(path: Path) -> Weights:

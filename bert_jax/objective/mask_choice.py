@@ -1,10 +1,10 @@
 """Which tokens are masked: single ones, whole words, or spans of words.
 
 Each way draws an order from bits of (sequence, position in the sequence) and takes from
-its front until the number wanted is reached. The orders are walked in parallel, by ranks
-and sums over [B, L, L], and give what the sequential loops of the papers' code give.
+its front until the number wanted is reached. The orders are walked in parallel, in a few
+rounds of integer sums, and give what the sequential loops of the papers' code give.
 
-Shapes: B rows, L length.
+Shapes: B rows, L length, S sequences in a row, W words in a row (padded to L).
 """
 
 from __future__ import annotations
@@ -85,27 +85,39 @@ def choose_words(tokens: Tokens) -> Choice:
         where 2018 chose none; a piece that stands right behind [CLS] or [SEP] begins a
         word, where 2018 joined it to the word before the [SEP].
     """
-    sequence_ids_BL, index_BL = tokens.sequence_ids, _index(tokens)
+    index_BL, length = _index(tokens), tokens.positions.shape[1]
     first_BL = jax.lax.cummax(jnp.where(tokens.begins_word, index_BL, 0), axis=1)
-    size_BL = jnp.sum(first_BL[:, None, :] == first_BL[:, :, None], axis=-1)
+    starts_BL = jnp.where(tokens.begins_word, index_BL, length)
+    starts_BL = jnp.pad(starts_BL[:, 1:], ((0, 0), (0, 1)), constant_values=length)
+    end_BL = jax.lax.cummin(starts_BL, axis=1, reverse=True)
     keys_BL = _keys(tokens, tokens.positions - (index_BL - first_BL))
-    num_wanted_BL = spread(tokens.num_wanted, sequence_ids_BL)
 
-    # Each token stands for its word; of its word, none comes before another.
+    # From here on tokens stand in the order of their words, sequence by sequence; those
+    # that cannot be chosen stand in front, as group 0.
+    groups_BL = jnp.where(tokens.is_maskable, tokens.sequence_ids, 0)
+    groups_BL, _, first_BL, index_BL, end_BL = jax.lax.sort(
+        (groups_BL, -keys_BL, first_BL, index_BL, end_BL), dimension=1, num_keys=4
+    )
+    num_wanted_BL = spread(tokens.num_wanted, groups_BL)
+
     def fitting(is_left_BL: jax.Array) -> jax.Array:
-        before_BL = sum_before(is_left_BL, keys_BL, first_BL, sequence_ids_BL)
-        return is_left_BL & (before_BL + size_BL <= num_wanted_BL)
+        num_left_BS = _sums(is_left_BL, groups_BL, tokens)
+        before_BS = jnp.cumsum(num_left_BS, axis=1) - num_left_BS
+        count_BL = jnp.cumsum(is_left_BL, axis=1) - spread(before_BS, groups_BL)
+        return is_left_BL & (count_BL + (end_BL - 1 - index_BL) <= num_wanted_BL)
 
     def drop(_: int, is_left_BL: jax.Array) -> jax.Array:
         fits_BL = fitting(is_left_BL)
-        room_BS = tokens.num_wanted - _sums(tokens, fits_BL)
-        return fits_BL | (is_left_BL & (size_BL <= spread(room_BS, sequence_ids_BL)))
+        room_BS = tokens.num_wanted - _sums(fits_BL, groups_BL, tokens)
+        can_fit_BL = end_BL - first_BL <= spread(room_BS, groups_BL)
+        return fits_BL | (is_left_BL & can_fit_BL)
 
-    is_chosen_BL = fitting(jax.lax.fori_loop(0, _WORD_ROUNDS, drop, tokens.is_maskable))
-    before_BL = sum_before(tokens.is_maskable, keys_BL, first_BL, sequence_ids_BL)
-    is_first_BL = tokens.is_maskable & tokens.begins_word & (before_BL == 0)
-    is_empty_BL = spread(_sums(tokens, is_chosen_BL), sequence_ids_BL) == 0
-    return Choice(is_chosen_BL | (is_first_BL & is_empty_BL), tokens.positions)
+    is_chosen_BL = fitting(jax.lax.fori_loop(0, _WORD_ROUNDS, drop, groups_BL > 0))
+    is_first_BL = groups_BL != jnp.pad(groups_BL[:, :-1], ((0, 0), (1, 0)))
+    is_empty_BL = spread(_sums(is_chosen_BL, groups_BL, tokens), groups_BL) == 0
+    is_chosen_BL |= is_first_BL & is_empty_BL
+    _, is_chosen_BL = jax.lax.sort((index_BL, is_chosen_BL), dimension=1, num_keys=1)
+    return Choice(is_chosen_BL, tokens.positions)
 
 
 def choose_spans(tokens: Tokens) -> Choice:
@@ -130,36 +142,53 @@ def choose_spans(tokens: Tokens) -> Choice:
     is_anchor_BL = tokens.begins_word & tokens.is_maskable
     keys_BL = _keys(tokens, tokens.positions)
     rank_BL = sum_before(is_anchor_BL, keys_BL, index_BL, tokens.sequence_ids)
-    # The order of the anchors, and the anchor itself, in one number.
-    code_BL = rank_BL * length + index_BL
-    nobody = length * length
-    word_BL = jnp.cumsum(tokens.begins_word, axis=1, dtype=jnp.int32)
-    # Equal in tokens of one sequence with no special between them.
-    stretch_BL = jnp.cumsum(~tokens.is_maskable, axis=1, dtype=jnp.int32)
-    stretch_BL = stretch_BL * (tokens.num_wanted.shape[1] + 1) + tokens.sequence_ids
-    bits_BL = bits_at(tokens.span_seeds, tokens.positions)
-    end_BL = word_BL + 1 + jnp.sum(bits_BL[..., None] >= _SPAN_THRESHOLDS, axis=-1)
-
-    def owner(is_kept_BL: jax.Array) -> jax.Array:
-        """The code of the first kept anchor whose span covers a token."""
-        covers_BLL = (
-            is_kept_BL[:, None, :]
-            & (word_BL[:, None, :] <= word_BL[:, :, None])
-            & (word_BL[:, :, None] < end_BL[:, None, :])
-            & (stretch_BL[:, None, :] == stretch_BL[:, :, None])
-        )
-        return jnp.min(jnp.where(covers_BLL, code_BL[:, None, :], nobody), axis=-1)
-
-    def keep(_: int, is_kept_BL: jax.Array) -> jax.Array:
-        return is_anchor_BL & (owner(is_kept_BL) >= code_BL)
-
-    owner_BL = owner(jax.lax.fori_loop(0, _SPAN_ROUNDS, keep, is_anchor_BL))
+    # The order of the anchors, and the anchor itself, in one number; others stand last.
+    code_BL = jnp.where(is_anchor_BL, rank_BL * length + index_BL, length * length)
+    owner_BL = _owners(code_BL, tokens)
     rank_BL = sum_before(tokens.is_maskable, -owner_BL, index_BL, tokens.sequence_ids)
     num_wanted_BL = spread(tokens.num_wanted, tokens.sequence_ids)
     return Choice(
         tokens.is_maskable & (rank_BL < num_wanted_BL),
         tokens.positions - (index_BL - owner_BL % length),
     )
+
+
+def _owners(code_BL: jax.Array, tokens: Tokens) -> jax.Array:
+    """int32[B, L]: the code of the first anchor whose span covers a token, else L²."""
+    index_BL, length = _index(tokens), tokens.positions.shape[1]
+    nobody = length * length
+    bits_BL = bits_at(tokens.span_seeds, tokens.positions)
+    num_words_BL = 1 + jnp.sum(bits_BL[..., None] >= _SPAN_THRESHOLDS, axis=-1)
+    # Equal in tokens of one sequence with no special between them.
+    stretch_BL = jnp.cumsum(~tokens.is_maskable, axis=1, dtype=jnp.int32)
+    stretch_BL = stretch_BL * (tokens.num_wanted.shape[1] + 1) + tokens.sequence_ids
+
+    # From tokens to words, by the words' first tokens.
+    first_BW = jnp.sort(jnp.where(tokens.begins_word, index_BL, length - 1), axis=1)
+    code_BW, num_words_BW, stretch_BW = (
+        jnp.take_along_axis(values_BL, first_BW, axis=1)
+        for values_BL in (code_BL, num_words_BL, stretch_BL)
+    )
+
+    def owner(is_kept_BW: jax.Array) -> jax.Array:
+        kept_BW = jnp.where(is_kept_BW, code_BW, nobody)
+        owner_BW = kept_BW
+        for distance in range(1, min(_MAX_SPAN_WORDS, length)):
+            covers_BW = num_words_BW[:, :-distance] > distance
+            covers_BW &= stretch_BW[:, :-distance] == stretch_BW[:, distance:]
+            covering_BW = jnp.where(covers_BW, kept_BW[:, :-distance], nobody)
+            owner_BW = jnp.minimum(
+                owner_BW,
+                jnp.pad(covering_BW, ((0, 0), (distance, 0)), constant_values=nobody),
+            )
+        return owner_BW
+
+    def keep(_: int, is_kept_BW: jax.Array) -> jax.Array:
+        return (code_BW < nobody) & (owner(is_kept_BW) >= code_BW)
+
+    owner_BW = owner(jax.lax.fori_loop(0, _SPAN_ROUNDS, keep, code_BW < nobody))
+    word_BL = jnp.cumsum(tokens.begins_word, axis=1, dtype=jnp.int32) - 1
+    return jnp.take_along_axis(owner_BW, word_BL, axis=1)
 
 
 def _span_thresholds() -> np.ndarray:
@@ -186,5 +215,5 @@ def _keys(tokens: Tokens, positions_BL: jax.Array) -> jax.Array:
     return (bits_at(tokens.order_seeds, positions_BL) >> 8).astype(jnp.int32)
 
 
-def _sums(tokens: Tokens, values_BL: jax.Array) -> jax.Array:
-    return sequence_sums(values_BL, tokens.sequence_ids, tokens.num_wanted.shape[1])
+def _sums(values_BL: jax.Array, groups_BL: jax.Array, tokens: Tokens) -> jax.Array:
+    return sequence_sums(values_BL, groups_BL, tokens.num_wanted.shape[1])

@@ -56,6 +56,20 @@ def test_round_trip_of_every_type(tmp_path: Path) -> None:
     assert same({name: theirs[name] for name in arrays}, arrays)
 
 
+def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
+    path, arrays = tmp_path / "a.safetensors", small_arrays()
+    metadata = {'"zoë"\n': "\\\x1f", **{f"key{i}": f"value {i}" for i in range(9)}}
+    found = {"ours": set(), "the library's": set()}
+    for _ in range(4):
+        write_safetensors(path, arrays, metadata)
+        assert read_safetensors(path).metadata == metadata
+        found["ours"].add(path.read_bytes())
+        save_file(arrays, path, metadata)  # control: another order each time
+        found["the library's"].add(path.read_bytes())
+    assert len(found["ours"]) == 1
+    assert len(found["the library's"]) > 1
+
+
 def test_bfloat16_is_widened_exactly(tmp_path: Path) -> None:
     bits = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
     array = bits.view(ml_dtypes.bfloat16)

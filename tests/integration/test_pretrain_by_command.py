@@ -53,6 +53,7 @@ def test_from_text_to_answers(command: Any, text: Path, tmp_path: Path) -> None:
 
     trained = command("pretrain", config, "--workdir=run")
     assert str(prepared) in (tmp_path / "run" / "config.json").read_text()
+    assert "compiling the train step" in trained.stderr
     assert "step 6/6" in trained.stderr
     assert "The model is in run" in trained.stdout
     assert re.search("nats (below|ABOVE) word frequencies", trained.stdout)
@@ -69,7 +70,8 @@ def test_from_text_to_answers(command: Any, text: Path, tmp_path: Path) -> None:
     assert answer["text"] == "ba [MASK] bo."
     assert len(answer["predictions"]) == 3
 
-    # The same command again: at once, and nothing is another.
+    # The same command again, though the text is gone: at once, and nothing is another.
+    text.unlink()  # the fixture writes it anew for the next test
     rows = (tmp_path / "run" / "metrics.jsonl").read_text()
     again = command("pretrain", config, "--workdir=run")
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == rows

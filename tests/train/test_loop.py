@@ -71,6 +71,38 @@ def test_logged_losses_are_those_of_the_steps(tmp_path: Path) -> None:
         assert rows(tmp_path)[step + 1, "train"]["loss"] == float(metrics["loss"])
 
 
+def test_a_step_is_read_while_the_next_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading waits for the device: it must have the next step by then."""
+    events: list[str] = []
+    job, fetch = toy.make_job(), jax.device_get
+    step = job.train_step
+
+    class Watched:
+        """The same step; it says when it is given to the device."""
+
+        def lower(self, *args: Any) -> Any:
+            compiled = step.lower(*args).compile()
+
+            def run(*given: Any) -> Any:
+                events.append("run")
+                return compiled(*given)
+
+            return types.SimpleNamespace(compile=lambda: run)
+
+    def watched_fetch(tree: Any) -> Any:
+        events.extend(["read"] if isinstance(tree, dict) and "grad_norm" in tree else [])
+        return fetch(tree)
+
+    monkeypatch.setattr(jax, "device_get", watched_fetch)
+    config = toy.config(num_steps=5, eval_every_steps=3, save_every_steps=3)
+    toy.run(dataclasses.replace(job, train_step=Watched()), tmp_path, config)
+    # Before an evaluation and a save (after 3 and at the end) what is there is read.
+    expected = "run run read run read read run run read read"
+    assert events == expected.split()
+
+
 def test_the_logged_rate_is_that_of_the_update(tmp_path: Path) -> None:
     """The update that ends with row k was made at the rate of step k − 1."""
     job = dataclasses.replace(toy.make_job(), learning_rate=lambda step: 0.5**step)

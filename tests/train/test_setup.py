@@ -273,3 +273,73 @@ def test_each_device_is_told_to_keep_its_rows(
     # Between layers, before the head for words, before that for sentences.
     expected = {"8x32x32", f"8x{PREDICTIONS}x32", "8x1x32"}
     assert set(told) == (expected if is_told else set())
+
+
+def with_fields(config: Config, **sections: dict[str, Any]) -> Config:
+    """The configuration with some fields of its sections changed."""
+    values = config.to_dict()
+    return Config.from_dict({**values, **{k: values[k] | v for k, v in sections.items()}})
+
+
+def test_the_mask_rate_moves_with_the_steps(config: Config, tokenizer: Tokenizer) -> None:
+    objective = {"mask_rate": 0.3, "final_mask_rate": 0.1}
+    config = with_fields(config, objective=objective, train={"num_steps": 48})
+    setup = Setup(config, tokenizer, mesh_of(ONE))
+    job = setup.job()
+    state = job.init()
+    asked = {}
+    for step in (0, 23, 47):
+        (batch,) = job.batches(step, step + 1)
+        stage = step * 16 // 48
+        assert batch.mask_stages.tolist() == [stage] * 8
+        rate = 0.3 - 0.2 * stage / 15
+        params, words_V, _ = deaf(state.params)
+        state, metrics = job.train_step(
+            state._replace(params=params, step=jnp.asarray(step, jnp.int32)),
+            job.place(batch),
+        )
+        asked[step] = targets(batch, tokenizer, rate, PREDICTIONS, SEED)
+        answers = answers_of_the_deaf(
+            words_V[: tokenizer.vocab_size], np.zeros(2), asked[step], np.zeros(8, int)
+        )
+        assert float(metrics["mlm_loss"]) == pytest.approx(answers["mlm_loss"], rel=RTOL)
+    assert len(asked[47]) < 0.5 * len(asked[0])
+
+
+@pytest.mark.parametrize("task", ["nsp", "sop", "none"])
+def test_packed_rows_train_the_same_on_every_mesh(
+    config: Config, tokenizer: Tokenizer, task: str
+) -> None:
+    config = with_fields(
+        config,
+        model={"num_hidden_layers": 1},
+        data={"packing": 3, "short_sequence_rate": 0.9},
+        objective={"sentence_task": task, "masking": "whole_word"},
+    )
+    found = []
+    for shape in (ONE, EIGHT):
+        job = Setup(config, tokenizer, mesh_of(shape)).job()
+        state, batch = job.init(), next(job.batches(0, 1))
+        assert (batch.example_ids[:, 1] > 0).any()  # more than one sequence in a row
+        _, metrics = job.train_step(state, job.place(batch))
+        losses = {"mlm_loss"} if task == "none" else {"mlm_loss", f"{task}_loss"}
+        assert losses == {name for name in metrics if name.endswith("_loss")}
+        found.append([float(metrics[name]) for name in sorted({*losses, "grad_norm"})])
+    np.testing.assert_allclose(found[1], found[0], rtol=RTOL)
+
+
+def test_held_out_words_are_the_same_with_and_without_packing(
+    config: Config, tokenizer: Tokenizer
+) -> None:
+    """All of the held-out text: as many predictions, and the same mean loss."""
+    losses = []
+    for packing in (1, 4):
+        data = {"packing": packing, "short_sequence_rate": 0.9}
+        changed = with_fields(
+            config,
+            data=data,
+            train={"global_batch_size": 1, "eval_batches": 10_000},
+        )
+        setup = Setup(changed, tokenizer, mesh_of(ONE))
+        losses.append(setup.evaluate(setup.job().init().params))
+    assert losses[0] == pytest.approx(losses[1], rel=RTOL)

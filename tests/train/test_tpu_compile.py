@@ -12,7 +12,7 @@ pytestmark = pytest.mark.tpu
 
 SCRIPT = Path(__file__).with_name("compile_for_tpu.py")
 V5E_BYTES = 16e9
-BASE = ("--config=base_2018", "--config.train.dtype=bfloat16")
+BASE = ("--config=wiki_books_base_len128", "--config.train.dtype=bfloat16")
 
 
 def compile_step(run_python: Any, tmp_path: Path, *arguments: str) -> dict[str, Any]:
@@ -39,9 +39,10 @@ def compile_step(run_python: Any, tmp_path: Path, *arguments: str) -> dict[str, 
     ("arguments", "least", "most"),
     [
         (("--config=tiny_cpu",), 18e6, 0.2e9),
+        (("--config=text_mini:/texts",), 50e6, 0.4e9),
         ((*BASE, "--config.train.global_batch_size=32"), 3e9, V5E_BYTES),
     ],
-    ids=["tiny_cpu", "base"],
+    ids=["tiny_cpu", "text_mini", "base"],
 )
 def test_one_chip(
     run_python: Any, tmp_path: Path, arguments: Any, least: float, most: float
