@@ -17,6 +17,7 @@ import bert_jax
 MODULE_OF = {
     "apache-beam": "apache_beam",
     "absl-py": "absl",
+    "apache-beam": "apache_beam",
     "google-crc32c": "google_crc32c",
     "huggingface-hub": "huggingface_hub",
     "ml-collections": "ml_collections",
