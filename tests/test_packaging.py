@@ -15,7 +15,6 @@ import bert_jax
 
 # Distribution -> the module it is imported as, where the names differ.
 MODULE_OF = {
-    "apache-beam": "apache_beam",
     "absl-py": "absl",
     "apache-beam": "apache_beam",
     "google-crc32c": "google_crc32c",
