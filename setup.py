@@ -51,14 +51,18 @@ EXTRAS_REQUIRE = {
         "mypy>=2.4,<3",
         "pytest>=9,<10",
         "pytest-xdist>=3.8,<4",
+        "rensa>=0.5,<0.6",
         "ruff>=0.17,<0.18",
     ],
     # Independent implementations that some tests compare with.
     "peers": ["torch==2.13.0", "transformers>=5,<6", "sentence-transformers>=5"],
     "tpu": ["jax[tpu]>=0.10,<0.13"],
     "cuda": ["jax[cuda13]>=0.10,<0.13"],
-    # Preparing Wikipedia. tensorflow-datasets[wikipedia] pins an old Beam: not used.
+    # Preparing on Dataflow, Flink or Spark, and Wikipedia.
+    # tensorflow-datasets[wikipedia] pins an old Beam: not used.
     "beam": ["apache-beam>=2.77", "mwparserfromhell>=0.6", "mwxml>=0.3"],
+    # data.near_duplicates=drop: MinHash signatures.
+    "dedup": ["rensa>=0.5,<0.6"],
     # Looking at event files.
     "report": ["tensorboard>=2.20"],
     # Names of the Hugging Face Hub instead of local folders.

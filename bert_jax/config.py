@@ -27,6 +27,11 @@ from bert_jax.strict_fields import ConfigError as ConfigError
 from bert_jax.strict_fields import build, field, plain
 
 FORMAT_VERSION = 1
+_NEED_A_PATH = {
+    "text_files": "for example /texts/**/*.txt",
+    "books_corpus": "a folder or an archive of .txt books (the BooksCorpus of the paper is "
+    "no longer distributed; its open substitute is --config.data.sources=pg19)",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,20 +123,26 @@ def _source_conflicts(data: DataConfig) -> list[str]:
         path = f"data.sources[{i}]"
         if not source.name:
             problems.append(f"{path}.name='' must be set; for example installed_docs")
-        elif source.name == "text_files" and not source.path:
+        elif source.name in _NEED_A_PATH and not source.path:
             problems.append(
-                f"{path}.path='' must be set for text_files; for example /texts/**/*.txt"
+                f"{path}.path='' must be set for {source.name}; {_NEED_A_PATH[source.name]}"
             )
-        elif source.name != "text_files" and source.path:
+        elif source.name not in _NEED_A_PATH and source.path:
             problems.append(
                 f"{path}.path={source.path!r} must be empty for {source.name}; only "
-                "text_files reads a path"
+                f"{' and '.join(_NEED_A_PATH)} read a path"
             )
         if source.name != "text_files" and source.documents != "auto":
             problems.append(
                 f"{path}.documents={source.documents!r} must be auto for {source.name}; "
                 "only text_files is cut"
             )
+    unweighted = [i for i, source in enumerate(data.sources) if source.weight is None]
+    if 0 < len(unweighted) < len(data.sources):
+        problems.append(
+            f"data.sources[{unweighted[0]}].weight=None must be set, since other sources "
+            "have one; give all of them a weight, or none"
+        )
     return problems
 
 

@@ -199,9 +199,8 @@ def _unknown_override(path: str, known: Sequence[str]) -> str:
 def _typed_values(base: Config, flat: Mapping[str, FieldInfo]) -> config_dict.ConfigDict:
     """`base` as a ConfigDict that knows the type of every field, also of those at None."""
     plain_values = plain(base)
-    plain_values["data"]["sources"] = tuple(
-        plain_values["data"]["sources"]
-    )  # a list has no parser
+    for name in ("sources", "decontaminate"):  # a list has no parser
+        plain_values["data"][name] = tuple(plain_values["data"][name])
     values = config_dict.ConfigDict(plain_values)
     for path, info in flat.items():
         if "[" not in path and info.type_name in _ZERO:

@@ -35,18 +35,48 @@ class ModelConfig:
 class SourceConfig:
     """One source of text."""
 
-    name: str = _field("", "installed_docs, text_files, or a TFDS dataset such as pg19")
+    name: str = _field(
+        "",
+        "installed_docs, text_files, books_corpus (your own books: the BooksCorpus of the "
+        "paper is no longer distributed, its open substitute is pg19 of TFDS), or a TFDS "
+        "dataset such as pg19, c4 or wikipedia/20230601.en",
+    )
     split: str = _field("train", "split of the dataset to train on", pattern=_NOT_EMPTY)
     feature: str = _field(
-        "text", "feature of the dataset that holds the text", pattern=_NOT_EMPTY
+        "text",
+        "feature of the dataset that holds the text; if there is none of that name, the "
+        "only one that ends with it, as book_text of pg19",
+        pattern=_NOT_EMPTY,
     )
-    path: str = _field("", "for text_files: a glob of files, such as /texts/**/*.txt")
+    path: str = _field(
+        "",
+        "for text_files: a glob of files, such as /texts/**/*.txt; for books_corpus: a "
+        "folder or an archive (.tar, .tar.gz, .tgz, .tar.zst, .zip) of .txt files, each a "
+        "book",
+    )
     documents: str = _field(
         "auto",
         "for text_files, where plain text is cut into documents: at blank_lines; not at "
         "all, each file is one; auto: at blank lines if each line is a sentence or each "
         "block one line, else (wrapped paragraphs, books) each file is one",
         choices=("auto", "blank_lines", "file"),
+    )
+    clean: str = _field(
+        "auto",
+        "what to take out of documents: plain: control characters, lines of one repeated "
+        "character; wikipedia: that, left-over markup and pages without text; gutenberg: "
+        "plain, licences and production notes; none: nothing; auto: wikipedia for TFDS's "
+        "wikipedia and for text_files of wikiextractor (more than half of the files begin "
+        "with <doc), gutenberg for books_corpus and pg19, none for installed_docs, plain "
+        "for all others",
+        choices=("auto", "none", "plain", "wikipedia", "gutenberg"),
+    )
+    weight: float | None = _field(
+        None,
+        "share of the rows of training that come from this source, relative to the weights "
+        "of the others; all sources have one, or none has: then each gives in proportion "
+        "to its text",
+        above=0.0,
     )
 
 
@@ -56,7 +86,13 @@ class DataConfig:
 
     sources: tuple[SourceConfig, ...] = _field(
         (SourceConfig("installed_docs"),),
-        "list of sources {name, split, feature, path, documents}; a bare name is one, too",
+        "list of sources {name, split, feature, path, documents, clean, weight}; a bare "
+        "name is one, too",
+    )
+    download: bool = _field(
+        False,
+        "download and build the TFDS datasets among the sources that are not on disk as "
+        "ArrayRecord (Wikipedia needs the extra beam, and for a large one a cluster)",
     )
     directory: str = _field(
         "", "where prepared data lie; empty: a folder of the cache named after the config"
@@ -77,12 +113,39 @@ class DataConfig:
         "bytes that are not UTF-8: replace and count them, or refuse the file",
         choices=("replace", "refuse"),
     )
+    drop_duplicates: bool = _field(
+        True, "leave out documents whose text, white space apart, stands in an earlier one"
+    )
+    near_duplicates: str = _field(
+        "keep",
+        "training documents that are nearly an earlier one (most of their stretches of "
+        "eight tokens): keep them, or drop them (extra dedup)",
+        choices=("keep", "drop"),
+    )
+    decontaminate: tuple[str, ...] = _field(
+        (),
+        "list of globs of evaluation files (txt, tsv, csv, jsonl, json); documents that "
+        "share 13 tokens in a row with any text in them are left out",
+    )
     sequence_length: int = _field(128, "tokens in a row, [CLS] and [SEP] included", low=8)
     max_predictions_per_sequence: int = _field(20, "most masked tokens in a row", low=1)
     short_sequence_rate: float = _field(
         0.1, "share of examples made shorter on purpose (2018 recipe)", low=0.0, high=1.0
     )
+    packing: int = _field(
+        1,
+        "most sequences in a row: 1 pads each to the full length; more put several into "
+        "one row, each seeing itself alone",
+        low=1,
+        high=255,
+    )
     seed: int = _field(0, "seed of pairs and of their order", low=0, high=2**31 - 1)
+    num_workers: int = _field(
+        0, "processes that make batches; 0: a thread, which is enough for most", low=0
+    )
+    stall_seconds: float = _field(
+        600.0, "longest wait for a batch, after which the run ends", above=0.0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +165,26 @@ class TokenizerConfig:
 class ObjectiveConfig:
     """What the model learns to predict."""
 
+    sentence_task: str = _field(
+        "nsp",
+        "what is asked of two segments; nsp: is B the next (2018)? sop: in which order do "
+        "they stand (ALBERT)? none: rows have one segment of whole sentences (RoBERTa)",
+        choices=("nsp", "sop", "none"),
+    )
+    masking: str = _field(
+        "token",
+        "what is masked together: single tokens (as the paper); whole words (2018's whole "
+        "word masking); spans of words (SpanBERT)",
+        choices=("token", "whole_word", "span"),
+    )
     mask_rate: float = _field(0.15, "share of tokens to predict", above=0.0, below=1.0)
+    final_mask_rate: float | None = _field(
+        None,
+        "share of tokens to predict at the end of the run, which mask_rate moves to in 16 "
+        "equal stages; None: mask_rate throughout",
+        above=0.0,
+        below=1.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

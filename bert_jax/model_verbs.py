@@ -98,8 +98,8 @@ def _texts(args: argparse.Namespace) -> list[str]:
         if args.input is None and sys.stdin.isatty():
             raise ValueError("there is no text; give some, or --input=FILE")
         from_file = args.input is not None and str(args.input) != "-"
-        if from_file and not args.input.exists():
-            raise ValueError(f"--input={args.input} must be a file; it is not there")
+        if from_file and (not args.input.exists() or args.input.is_dir()):
+            raise ValueError(f"--input={args.input} must be a file, one text a line")
         content = args.input.read_bytes() if from_file else sys.stdin.buffer.read()
         try:
             texts = content.decode("utf-8-sig").removesuffix("\n").split("\n")

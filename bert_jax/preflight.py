@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bert_jax.config import Config
-from bert_jax.corpora.text_paths import find_files
+from bert_jax.corpora.text_paths import find_books, find_files
 from bert_jax.data.cache import cache_root
 
 
@@ -18,9 +18,10 @@ def check_inputs(config: Config) -> None:
             nothing at tokenizer.path.
     """
     for source in config.data.sources:
-        if source.name == "text_files":
-            find_files(source.path)
-        elif source.name != "installed_docs":
+        if source.path:
+            find = find_books if source.name == "books_corpus" else find_files
+            find(source.path)
+        elif source.name != "installed_docs" and not config.data.download:
             from bert_jax.corpora.sources import open_source  # imports TFDS
 
             open_source(source, config.data, cache_root())

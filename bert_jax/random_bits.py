@@ -45,6 +45,19 @@ def fold(seed: jax.Array | int, *values: jax.Array | int) -> jax.Array:
     return folded
 
 
+def bits_at(seeds: jax.Array, positions: jax.Array) -> jax.Array:
+    """Bits of given positions of given seeds.
+
+    Args:
+        seeds: uint32[…].
+        positions: int32 or uint32[…], of a shape that broadcasts with `seeds`.
+
+    Returns:
+        uint32 of the broadcast shape, uniform.
+    """
+    return mix(seeds ^ (positions.astype(jnp.uint32) * jnp.uint32(_GOLDEN)))
+
+
 def row_bits(seeds_B: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Bits for rows of equal shape, each row from its own seed.
 
@@ -53,8 +66,7 @@ def row_bits(seeds_B: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         shape: shape of one row; less than 2³² elements.
 
     Returns:
-        uint32[B, *shape], uniform.
+        uint32[B, *shape], uniform; element i of a row is that of `bits_at` position i.
     """
-    index = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    seeds = seeds_B.reshape(seeds_B.shape + (1,) * len(shape))
-    return mix(seeds ^ (index * jnp.uint32(_GOLDEN)))
+    positions = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    return bits_at(seeds_B.reshape(seeds_B.shape + (1,) * len(shape)), positions)

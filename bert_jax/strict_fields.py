@@ -69,7 +69,7 @@ def walk_fields(cls: Any, prefix: str = "") -> Iterator[FieldInfo]:
             yield from walk_fields(hint, f"{path}.")
             continue
         inner = _item_class(hint)
-        type_name = "list" if inner else _value_type(hint).__name__
+        type_name = "list" if inner or _is_strings(hint) else _value_type(hint).__name__
         rule = ", ".join(_rules_in_words(item.metadata))
         yield FieldInfo(path, type_name, plain(item.default), item.metadata["doc"], rule)
         if inner:
@@ -113,6 +113,11 @@ def _item_class(hint: Any) -> Any:
     """The dataclass of which `hint`, tuple[…, ...], holds many; else None."""
     arguments = typing.get_args(hint) if typing.get_origin(hint) is tuple else ()
     return arguments[0] if arguments and dataclasses.is_dataclass(arguments[0]) else None
+
+
+def _is_strings(hint: Any) -> bool:
+    """Whether `hint` is tuple[str, ...]."""
+    return typing.get_origin(hint) is tuple and typing.get_args(hint)[0] is str
 
 
 def _value_type(hint: Any) -> Any:
@@ -159,6 +164,8 @@ class _Reader:
                 built[key] = self.group(hints[key], value, f"{path}.")
             elif _item_class(hints[key]):
                 built[key] = self.items(_item_class(hints[key]), value, path)
+            elif _is_strings(hints[key]):
+                built[key] = self.strings(value, path)
             else:
                 built[key] = self.value(path, value, hints[key], fields[key].metadata)
         return cls(**built)
@@ -173,6 +180,15 @@ class _Reader:
         first = dataclasses.fields(cls)[0].name
         items = [{first: item} if isinstance(item, str) else item for item in value]
         return tuple(self.group(cls, item, f"{path}[{i}].") for i, item in enumerate(items))
+
+    def strings(self, value: Any, path: str) -> tuple[str, ...]:
+        """A tuple of strings from a list; a bare string is one."""
+        values = [value] if isinstance(value, str) else value
+        is_list = isinstance(values, Sequence) and not isinstance(values, bytes)
+        if not is_list or not all(isinstance(item, str) and item for item in values):
+            self.problems.append(f"{path}={_short(value)} must be a list of strings")
+            return ()
+        return tuple(values)
 
     def value(self, path: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any:
         """`value` as the type `hint` says, its rules checked."""

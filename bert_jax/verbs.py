@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bert_jax.train.pretrain import Outcome
 
 EXAMPLES = 3
+LOCAL = "local"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +39,52 @@ class Verb:
 
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    del parser  # the configuration says it all
+    parser.add_argument(
+        "--runner",
+        default=LOCAL,
+        help="who does the work: local processes, or a runner of Apache Beam such as "
+        "DirectRunner, DataflowRunner, FlinkRunner, SparkRunner (extra beam); "
+        "data.directory must then be on a file system that all workers share",
+    )
+    parser.add_argument(
+        "--runner-options",
+        default="",
+        metavar="OPTIONS",
+        help="options of that runner, in one string: '--project=x --region=y'",
+    )
+    _add_verify(parser)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="of data that are prepared already, compare every file with its hash",
+    )
 
 
 def _prepare(args: argparse.Namespace, config: Config | None) -> int:
     assert config is not None
+    if args.runner_options and args.runner == LOCAL:
+        raise ValueError("--runner-options are of a Beam runner; name it by --runner=…")
     check_inputs(config)
 
+    from bert_jax.data.beam_engine import BeamEngine
     from bert_jax.data.prepare import data_directory, prepare
     from bert_jax.report.progress import Progress
 
+    engine = None
+    if args.runner != LOCAL:
+        engine = BeamEngine(args.runner, args.runner_options)
     directory = data_directory(config)
     with Progress() as progress:
-        manifest = prepare(config, directory, report=progress.bar)
+        manifest = prepare(
+            config,
+            directory,
+            report=progress.bar,
+            engine=engine,
+            verify_hashes=args.verify,
+        )
         for line in manifest.summary():
             progress.line(line)
     print(directory)
@@ -66,6 +100,11 @@ def _add_workdir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_pretrain(parser: argparse.ArgumentParser) -> None:
+    _add_workdir(parser)
+    _add_verify(parser)
+
+
 def _pretrain(args: argparse.Namespace, config: Config | None) -> int:
     assert config is not None
     if not has_checkpoint(args.workdir):
@@ -76,7 +115,7 @@ def _pretrain(args: argparse.Namespace, config: Config | None) -> int:
     from bert_jax.train.pretrain import pretrain
 
     with Progress() as progress:
-        outcome = pretrain(config, args.workdir, progress)
+        outcome = pretrain(config, args.workdir, progress, verify_data=args.verify)
     _tell_outcome(args.workdir, outcome)
     return OK
 
@@ -164,7 +203,7 @@ VERBS = {
     ),
     "pretrain": Verb(
         "the main job; prepares first if need be; the same command again resumes",
-        _add_workdir,
+        _add_pretrain,
         _pretrain,
         config="required",
     ),

@@ -29,11 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     return ConfigDict(
         {
-            "model": {
-                "name": "mini",
-                "max_position_embeddings": 128,
-                "initializer_range": 0.04,
-            },
+            "model": {"name": "mini", "initializer_range": 0.04},
             "data": {
                 "sources": tuple({"name": "text_files", "path": path} for path in paths),
                 "sequence_length": 128,

@@ -10,7 +10,7 @@ from bert_jax.config import Config, ConfigError
 from bert_jax.config_flags import load_config, shipped_configs, split_arguments
 from bert_jax.config_sections import SourceConfig
 
-ARGUMENTS = {"text_mini": ":/texts/**/*.txt"}
+ARGUMENTS = dict.fromkeys(("text_mini", "text_mini_len512"), ":/texts/**/*.txt")
 
 
 def problems(*argv: str) -> tuple[str, ...]:
@@ -23,22 +23,34 @@ def problems(*argv: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
 def test_shipped_configurations(name: str) -> None:
     config = load_config([f"--config={name}{ARGUMENTS[name] if name in ARGUMENTS else ''}"])
-    assert config != Config() or name == "base_2018"
+    assert config != Config()
     text = shipped_configs()[name].read_text(encoding="utf-8")
     for word in ("Source:", "Command:", "Hardware:"):
         assert word in text, f"{name} says no {word}"
 
 
 def test_the_shipped_ones_are_found() -> None:
-    assert {"tiny_cpu", "text_mini", "base_2018"} <= set(shipped_configs())
+    assert {"tiny_cpu", "text_mini", "wiki_books_base_len128"} <= set(shipped_configs())
     assert load_config(["--config=tiny-cpu"]) == load_config(["--config", "tiny_cpu"])
 
 
-def test_base_2018_is_the_recipe() -> None:
-    config = load_config(["--config=base_2018"])
-    assert (config.train.num_steps, config.train.global_batch_size) == (1_000_000, 256)
-    assert (config.optim.learning_rate, config.optim.warmup_steps) == (1e-4, 10_000)
-    assert config.data.sources == (SourceConfig("wikipedia/20230601.en"),)
+@pytest.mark.parametrize("size", ["base", "large"])
+def test_wiki_and_books_in_two_phases(size: str) -> None:
+    first = load_config([f"--config=wiki_books_{size}_len128:/my/books.tar.gz"])
+    assert (first.train.num_steps, first.train.global_batch_size) == (900_000, 256)
+    assert (first.optim.learning_rate, first.optim.warmup_steps) == (1e-4, 10_000)
+    assert (first.optim.name, first.model.name) == ("bert_adamw", size)
+    assert first.data.sources == (
+        SourceConfig("wikipedia/20230601.en", weight=0.76),
+        SourceConfig("books_corpus", path="/my/books.tar.gz", weight=0.24),
+    )
+    second = load_config([f"--config=wiki_books_{size}_len512"])
+    assert (second.train.num_steps, second.model.name) == (100_000, size)
+    assert (second.data.sequence_length, second.data.max_predictions_per_sequence) == (
+        512,
+        80,
+    )
+    assert second.data.sources[1] == SourceConfig("pg19", weight=0.24)
 
 
 def test_several_globs() -> None:
@@ -129,7 +141,7 @@ def test_mistaken_overrides_are_told_together() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "--config must be given with a name or a file; shipped: base_2018"),
+        ([], "--config must be given with a name or a file; shipped: text_mini"),
         (["--config"], "--config needs a value"),
         (["--config=tiny_cpu", "--config=tiny_cpu"], "once, not several times"),
         (["--config=tinycpu"], "did you mean tiny_cpu?"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bert_jax.random_bits import fold, mix, row_bits
+from bert_jax.random_bits import bits_at, fold, mix, row_bits
 
 
 def bits_of(seed: int, count: int) -> np.ndarray:
@@ -105,6 +105,14 @@ def test_a_row_depends_on_its_seed_alone():
     assert together.shape == (6, 3, 5) and together.dtype == jnp.uint32
     assert np.array_equal(row_bits(seeds_B[order], (3, 5)), together[order])
     assert np.array_equal(row_bits(seeds_B, (15,)).reshape(6, 3, 5), together)
+
+
+def test_bits_of_given_positions_are_those_of_a_row():
+    seeds_B = fold(4, jnp.arange(6))
+    positions = jnp.array([3, 0, 1, 2, 2], jnp.int32)
+    found = bits_at(seeds_B[:, None], positions)
+    assert found.dtype == jnp.uint32
+    assert np.array_equal(found, row_bits(seeds_B, (4,))[:, positions])
 
 
 def test_compiled_bits_are_the_same():

@@ -92,8 +92,21 @@ class DocumentBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
 def prepare(builder: DocumentBuilder) -> None:
     """Writes a builder's files if they are not there; all of them or none.
 
-    One process at a time does so; the others wait and find it done. What a killed one
-    has left half written is removed.
+    What a killed process has left half written is removed.
+    """
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    prepare_alone(builder, config, drafts="incomplete.*")
+
+
+def prepare_alone(builder: Any, config: Any, *, drafts: str = "") -> None:
+    """Has TFDS write a dataset as ArrayRecord files, one process at a time.
+
+    The others wait, and find it done.
+
+    Args:
+        builder: any of TFDS.
+        config: tfds.download.DownloadConfig.
+        drafts: folders of this pattern beside the dataset's are removed before.
     """
     if builder.data_path.exists():
         return
@@ -101,7 +114,6 @@ def prepare(builder: DocumentBuilder) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        for draft in folder.glob("incomplete.*"):
+        for draft in folder.glob(drafts) if drafts else ():
             shutil.rmtree(draft)
-        config = tfds.download.DownloadConfig(try_download_gcs=False)
-        builder.download_and_prepare(download_config=config)
+        builder.download_and_prepare(download_config=config, file_format="array_record")

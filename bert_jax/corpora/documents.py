@@ -36,6 +36,7 @@ class DocumentSource:
         fingerprint: hex digest of what decides the documents and their order.
         num_bytes: bytes of the split on disk.
         notes: what the builder dropped or replaced, as counts.
+        clean: the kind of cleaning that its documents need, see corpora.cleaning.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class DocumentSource:
         feature: str,
         fingerprint: str = "",
         notes: Mapping[str, int] | None = None,
+        clean: str = "plain",
     ):
         """Opens a prepared dataset.
 
@@ -54,19 +56,28 @@ class DocumentSource:
             directory: the versioned folder of the dataset, with its dataset_info.json.
             name: of the dataset.
             split: a TFDS split, such as train or train[:50%].
-            feature: the feature that holds the text.
+            feature: the feature that holds the text; if it is not there, the only one
+                whose name ends with it, as book_text of pg19.
             fingerprint: digest of the origin; by default of TFDS's name and numbers.
             notes: counts to report; none by default.
+            clean: the kind of cleaning.
         """
         self.name = name
         self.split = split
+        self.clean = clean
         self.notes = dict(notes) if notes else {}
         self._directory = directory
-        self._feature = feature
-        builder = tfds.builder_from_directory(str(directory))
+        builder = _open_directory(directory)
         self._check(builder.info)
-        self._has_title = "title" in builder.info.features
-        self._has_id = "id" in builder.info.features
+        features = builder.info.features
+        self._feature = _named(feature, features)
+        if not self._feature:
+            raise ValueError(
+                f"data.sources: feature={feature!r} of {self.name} must be one of "
+                f"{', '.join(sorted(features))}"
+            )
+        self._title = _named("title", features)
+        self._has_id = "id" in features
         info = builder.info.splits[split]
         self.num_bytes = int(info.num_bytes)
         dataset = builder.info.full_name
@@ -76,7 +87,7 @@ class DocumentSource:
         self._records: Any = builder.as_data_source(split=split)
 
     def _check(self, info: Any) -> None:
-        """Refuses a split or a feature that the dataset does not have."""
+        """Refuses a split that the dataset does not have, and one without features."""
         base = self.split.split("[")[0].split("+")[0]
         if base not in info.splits:
             raise ValueError(
@@ -85,11 +96,6 @@ class DocumentSource:
             )
         if not isinstance(info.features, tfds.features.FeaturesDict):
             raise ValueError(f"data.sources: {self.name} has no named features to read")
-        if self._feature not in info.features:
-            raise ValueError(
-                f"data.sources: feature={self._feature!r} of {self.name} must be one of "
-                f"{', '.join(sorted(info.features))}"
-            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {k: v for k, v in self.__dict__.items() if k != "_records"}
@@ -115,7 +121,7 @@ class DocumentSource:
 
     def _document(self, index: int, record: Mapping[str, Any]) -> Document:
         text = _decode(record[self._feature])
-        title = _decode(record["title"]) if self._has_title else ""
+        title = _decode(record[self._title]) if self._title else ""
         identity = _decode(record["id"]) if self._has_id else f"{self.name}:{index}"
         return Document(identity, title, text)
 
@@ -124,9 +130,22 @@ def _reopen(state: dict[str, Any]) -> DocumentSource:
     """A source in another process; nothing is prepared or checked again."""
     source = DocumentSource.__new__(DocumentSource)
     source.__dict__.update(state)
-    builder = tfds.builder_from_directory(str(source._directory))
+    builder = _open_directory(source._directory)
     source._records = builder.as_data_source(split=source.split)
     return source
+
+
+def _open_directory(directory: Path) -> Any:
+    """The builder of files alone; the ArrayRecord ones where there are others, too."""
+    return tfds.builder_from_directory(str(directory), file_format="array_record")
+
+
+def _named(name: str, features: Mapping[str, Any]) -> str:
+    """The feature of that name, else the only one whose name ends with it, else empty."""
+    ending = [key for key in features if key.endswith(f"_{name}")]
+    if name in features:
+        return name
+    return ending[0] if len(ending) == 1 else ""
 
 
 def _decode(value: Any) -> str:

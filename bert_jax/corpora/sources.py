@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from bert_jax.config_sections import DataConfig, SourceConfig
-from bert_jax.corpora import installed_docs, text_files
+from bert_jax.corpora import books_corpus, installed_docs, text_files
 from bert_jax.corpora.document_builder import prepare
 from bert_jax.corpora.documents import DocumentSource, notes_of
+from bert_jax.corpora.tfds_datasets import quiet, ready_builder
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,9 +28,10 @@ def open_source(
     """The documents of a source, its ArrayRecord files written first if they are not there.
 
     Args:
-        source: installed_docs, text_files, or any TFDS dataset that is prepared already.
-        data: eval_fraction and encoding_errors are read.
-        cache: folder for the files of the first two; writing is atomic.
+        source: installed_docs, text_files, books_corpus, or any TFDS dataset that is
+            prepared already; it is downloaded and built if data.download says so.
+        data: eval_fraction, encoding_errors and download are read.
+        cache: folder for the files of the first three; writing is atomic.
         split: another split than source.split.
         progress: called with (what is done, how many are done, of how many).
 
@@ -45,16 +44,49 @@ def open_source(
         return _open_own(*_installed_docs(source, data, cache, progress), source, split)
     if source.name == "text_files":
         return _open_own(*_text_files(source, data, cache, progress), source, split)
-    builder = _ready_builder(source.name)
+    if source.name == "books_corpus":
+        return _open_own(*_books_corpus(source, data, cache, progress), source, split)
+    builder = ready_builder(source.name, download=data.download)
     return DocumentSource(
-        Path(builder.data_path), name=source.name, split=split, feature=source.feature
+        Path(builder.data_path),
+        name=source.name,
+        split=split,
+        feature=source.feature,
+        clean=kind_of_cleaning(source, {}),
     )
+
+
+def kind_of_cleaning(source: SourceConfig, notes: Mapping[str, int]) -> str:
+    """The kind of cleaning for all documents of a source (see corpora.cleaning).
+
+    Where source.clean is auto: wikipedia for TFDS's Wikipedia, and for text_files if more
+    than half of the files begin with a <doc …> tag of wikiextractor; gutenberg for
+    books_corpus and pg19; none for installed_docs, which is cleaned where it is gathered;
+    plain for all others.
+
+    Args:
+        source: name and clean are read.
+        notes: what the builder counted in reading the source.
+    """
+    if source.clean != "auto":
+        return source.clean
+    base = source.name.partition("/")[0].partition(":")[0]
+    if base == "text_files":
+        files = sum(n for name, n in notes.items() if name.startswith("files_"))
+        of_wikipedia = notes["files_of_wikiextractor"]
+        return "wikipedia" if 2 * of_wikipedia > files else "plain"
+    if base == "wikipedia":
+        return "wikipedia"
+    if base in ("books_corpus", "pg19"):
+        return "gutenberg"
+    return "none" if base == "installed_docs" else "plain"
 
 
 def source_fingerprint(source: SourceConfig, data: DataConfig) -> str:
     """Digest of what a source holds at this moment; empty for a dataset of TFDS.
 
-    For text_files every file is read; for installed_docs the installed versions count.
+    For text_files and books_corpus every file is read; for installed_docs the installed
+    versions count.
     """
     if source.name == "installed_docs":
         return installed_docs.fingerprint(data.eval_fraction)
@@ -62,6 +94,8 @@ def source_fingerprint(source: SourceConfig, data: DataConfig) -> str:
         return text_files.fingerprint(
             source.path, source.feature, source.documents, data.encoding_errors
         )
+    if source.name == "books_corpus":
+        return books_corpus.fingerprint(source.path, data.encoding_errors)
     return ""
 
 
@@ -69,10 +103,11 @@ def open_validation(
     source: SourceConfig, data: DataConfig, cache: Path, *, progress: Progress | None = None
 ) -> DocumentSource | None:
     """The source's own validation split; None if it has none or trains on another."""
-    if source.name == "text_files" or source.split.split("[")[0] != "train":
+    files = ("text_files", "books_corpus")
+    if source.name in files or source.split.split("[")[0] != "train":
         return None
     if source.name != "installed_docs":
-        builder = _ready_builder(source.name)
+        builder = ready_builder(source.name, download=data.download)
         if "validation" not in builder.info.splits:
             return None
     return open_source(source, data, cache, split="validation", progress=progress)
@@ -103,8 +138,21 @@ def _text_files(
     return _builder(text_files.TextFiles, config, cache), digest
 
 
+def _books_corpus(
+    source: SourceConfig, data: DataConfig, cache: Path, progress: Progress | None
+) -> tuple[Any, str]:
+    digest = source_fingerprint(source, data)
+    config = books_corpus.BooksCorpusConfig(
+        name=digest[:16],
+        path=source.path,
+        encoding_errors=data.encoding_errors,
+        progress=progress,
+    )
+    return _builder(books_corpus.BooksCorpus, config, cache), digest
+
+
 def _builder(cls: Any, config: Any, cache: Path) -> Any:
-    with _quiet():
+    with quiet():
         return cls(data_dir=str(cache), config=config, file_format="array_record")
 
 
@@ -112,54 +160,17 @@ def _open_own(
     builder: Any, digest: str, source: SourceConfig, split: str
 ) -> DocumentSource:
     """Prepares one of our builders and opens it; TFDS renames the folder at the end."""
-    with _quiet():
+    with quiet():
         prepare(builder)
     base = split.split("[")[0]
     stored = tfds.builder_from_directory(str(builder.data_path))
+    metadata = stored.info.metadata
     return DocumentSource(
         Path(builder.data_path),
         name=source.name,
         split=split,
         feature="text",
         fingerprint=digest,
-        notes=notes_of(stored.info.metadata, base),
+        notes=notes_of(metadata, base),
+        clean=kind_of_cleaning(source, notes_of(metadata, "train")),
     )
-
-
-def _ready_builder(name: str) -> Any:
-    """A TFDS dataset that was prepared before; nothing is downloaded.
-
-    TFDS knows its Beam datasets, Wikipedia among them, only once one of them is loaded.
-    """
-    assert tfds.text.Wikipedia is not None
-    try:
-        with _quiet():
-            builder = tfds.builder(name, file_format="array_record")
-    except tfds.core.DatasetNotFoundError:
-        raise ValueError(
-            f"data.sources: name={name!r} must be installed_docs, text_files or a TFDS "
-            "dataset such as pg19"
-        ) from None
-    if not builder.is_prepared():
-        raise ValueError(
-            f"data.sources: {name} is not prepared under {builder.data_dir}; set "
-            "TFDS_DATA_DIR to where it is, or run (after pip install 'bert_jax[beam]' for "
-            'Wikipedia) python -c "import tensorflow_datasets as tfds; '
-            f"tfds.text.Wikipedia; tfds.builder('{name}', file_format='array_record')"
-            '.download_and_prepare()"'
-        )
-    return builder
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """TFDS prints banners and bars; ours stand in their place."""
-    tfds.disable_progress_bar()
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)

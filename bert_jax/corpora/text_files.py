@@ -6,17 +6,18 @@ import dataclasses
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from bert_jax.corpora.document_builder import DocumentBuilder
 from bert_jax.corpora.documents import Document
+from bert_jax.corpora.text_lines import Counts
 from bert_jax.corpora.text_paths import find_files
-from bert_jax.corpora.text_readers import Counts, read_documents
+from bert_jax.corpora.text_readers import read_documents
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 # Within this time of a change, another one may leave the time stamp as it is.
 SETTLED_SECONDS = 2.0
 
@@ -70,12 +71,17 @@ class TextFiles(DocumentBuilder):
 
 
 def fingerprint(pattern: str, *settings: str) -> str:
-    """Hex digest of the files' names and whole contents, and of the settings.
+    """Hex digest of the files' names and whole contents, and of the settings."""
+    return fingerprint_files(find_files(pattern), VERSION, *settings)
+
+
+def fingerprint_files(files: Iterable[tuple[str, Path]], *settings: str) -> str:
+    """Hex digest of the names and whole contents of files, and of the settings.
 
     A process reads a file again only if it has changed since.
     """
-    digest = hashlib.sha256("\0".join((VERSION, *settings)).encode())
-    for name, path in find_files(pattern):
+    digest = hashlib.sha256("\0".join(settings).encode())
+    for name, path in files:
         digest.update(f"\0{name}\0{_content_sha256(path)}".encode())
     return digest.hexdigest()
 

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import bz2
-import codecs
-import dataclasses
-import gzip
 import html
 import itertools
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-import zstandard
-
 from bert_jax.corpora.documents import Document
-from bert_jax.corpora.zstandard_stream import open_zstandard
+from bert_jax.corpora.text_lines import COMPRESSED, Counts, decompressed, read_lines
 from bert_jax.text.unicode import well_formed
 
 MAX_DOCUMENT_CHARACTERS = 8_000_000
 PROBE_LINES = 2000
+PROBE_CHARACTERS = 8_000_000
 LONG_LINE_CHARACTERS = 120
-_COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _DOC_TAG = re.compile(r"<doc\b[^>]*>")
 _DOC_TITLE = re.compile(r"\btitle=\"([^\"]*)\"")
 _SENTENCE_ENDS = frozenset(".!?;:…\"'”’»)]。！？।؟")
-_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-@dataclasses.dataclass
-class Counts:
-    """What reading dropped or replaced, and how many plain files were cut which way."""
-
-    empty_documents: int = 0
-    undecodable_bytes: int = 0
-    nul_characters: int = 0
-    cut_documents: int = 0
-    files_cut_at_blank_lines: int = 0
-    files_as_one_document: int = 0
 
 
 def read_documents(
@@ -70,14 +48,47 @@ def read_documents(
     Raises:
         ValueError: the file is not what its name says, or has bytes that are refused.
     """
-    lines = _lines(path, encoding_errors, counts)
-    head = list(itertools.islice(lines, PROBE_LINES))
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    with stream:
+        yield from read_stream(
+            stream,
+            path,
+            name,
+            feature=feature,
+            rule=rule,
+            encoding_errors=encoding_errors,
+            counts=counts,
+        )
+
+
+def read_stream(
+    stream: IO[bytes],
+    path: Path,
+    name: str,
+    *,
+    feature: str,
+    rule: str,
+    encoding_errors: str,
+    counts: Counts,
+) -> Iterator[Document]:
+    """`read_documents` of a file that is open, or is a member of an archive.
+
+    `path` tells the kind of the content by its suffixes, and names it in errors.
+    """
+    content = decompressed(stream, path.suffix)
+    lines = read_lines(content, path, encoding_errors, counts)
+    head = _head(lines)
     lines = itertools.chain(head, lines)
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in _COMPRESSED]
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
     first = next((line for line in head if line.strip()), "")
     if first.lstrip().startswith("<doc "):
+        counts.files_of_wikiextractor += 1
         documents = _wiki(lines, name)
     elif suffixes and suffixes[-1] in _JSON_LINES:
+        counts.files_of_json_lines += 1
         documents = _json_lines(lines, name, path, feature)
     elif rule == "blank_lines" or (rule == "auto" and _blocks_are_documents(head)):
         counts.files_cut_at_blank_lines += 1
@@ -92,80 +103,27 @@ def read_documents(
             counts.empty_documents += 1
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """The file's content, decompressed as its last suffix says."""
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        return gzip.open(path, "rb")
-    if suffix == ".bz2":
-        return bz2.open(path, "rb")
-    if suffix == ".xz":
-        return lzma.open(path, "rb")
-    if suffix == ".zst":
-        return open_zstandard(path)
-    return path.open("rb")
-
-
-def _lines(path: Path, encoding_errors: str, counts: Counts) -> Iterator[str]:
-    """Lines without their ends; a BOM, carriage returns and NULs removed."""
-    offset = 0
-    try:
-        with _open(path) as stream:
-            for raw in stream:
-                mark = b""
-                if offset == 0:
-                    if raw.startswith(_UTF16_MARKS):
-                        raise ValueError(f"{path} is UTF-16; convert it to UTF-8 first")
-                    mark = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
-                line = raw.removeprefix(mark)
-                yield from _decode(line, path, offset + len(mark), encoding_errors, counts)
-                offset += len(raw)
-    except _DAMAGE as error:
-        raise ValueError(
-            f"{path} cannot be decompressed after byte {offset} of its text ({error}); "
-            "it is damaged or not what its suffix says"
-        ) from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-
-
-def _decode(
-    raw: bytes, path: Path, offset: int, encoding_errors: str, counts: Counts
-) -> Iterator[str]:
-    """One line as text; lone carriage returns end lines, too (old Macintosh files)."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if encoding_errors == "refuse":
-            raise ValueError(
-                f"{path}: byte {offset + error.start} is not UTF-8; convert the file or "
-                "set data.encoding_errors=replace"
-            ) from None
-        text = raw.decode("utf-8", "replace")
-        counts.undecodable_bytes += text.count("�") - raw.count("�".encode())
-    if "\0" in text:
-        counts.nul_characters += text.count("\0")
-        text = text.replace("\0", "")
-    text = text.removesuffix("\n").removesuffix("\r")
-    yield from text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
 def _wiki(lines: Iterable[str], name: str) -> Iterator[Document]:
     """Output of wikiextractor; the title is not repeated as first line of the text.
 
     Each line break there ends a paragraph or a heading, so it becomes a blank line.
     """
-    title, number = "", 0
+    title, number, length = "", 0, 0
     body: list[str] | None = None
     for line in lines:
         if _DOC_TAG.match(line.strip()):
             found = _DOC_TITLE.search(line)
             title, body = (html.unescape(found.group(1)) if found else ""), []
+            length = 0
         elif line.strip() == "</doc>" and body is not None:
             yield Document(f"{name}#{number}", title, _paragraphs(body, title))
             number, body = number + 1, None
         elif body is not None:
+            if length >= MAX_DOCUMENT_CHARACTERS:
+                yield Document(f"{name}#{number}", title, _paragraphs(body, title))
+                number, body, length = number + 1, [], 0
             body.append(line)
+            length += len(line)
     if body is not None:
         yield Document(f"{name}#{number}", title, _paragraphs(body, title))
 
@@ -207,10 +165,39 @@ def _blank_line_blocks(lines: Iterable[str], name: str) -> Iterator[Document]:
     """Blocks between blank lines; each line is a sentence, kept apart as a paragraph."""
     number = 0
     for blank, group in itertools.groupby(lines, key=lambda line: not line.strip()):
-        if not blank:
-            text = "\n\n".join(line.strip() for line in group)
-            yield Document(f"{name}#{number}", f"{name}#{number}", text)
+        if blank:
+            continue
+        title = f"{name}#{number}"
+        for part in _parts(group):
+            text = "\n\n".join(line.strip() for line in part)
+            yield Document(f"{name}#{number}", title, text)
             number += 1
+
+
+def _parts(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The lines in lists of about as many characters as a document may have."""
+    part: list[str] = []
+    length = 0
+    for line in lines:
+        part.append(line)
+        length += len(line)
+        if length >= MAX_DOCUMENT_CHARACTERS:
+            yield part
+            part, length = [], 0
+    if part:
+        yield part
+
+
+def _head(lines: Iterator[str]) -> list[str]:
+    """The first lines, as many as are looked at to tell what a file holds."""
+    head: list[str] = []
+    length = 0
+    for line in itertools.islice(lines, PROBE_LINES):
+        head.append(line)
+        length += len(line)
+        if length >= PROBE_CHARACTERS:
+            break
+    return head
 
 
 def _whole_file(lines: Iterable[str], name: str, split_lines: bool) -> Iterator[Document]:
@@ -263,8 +250,14 @@ def _cut(document: Document, counts: Counts) -> Iterator[Document]:
         yield document
         return
     counts.cut_documents += 1
-    starts = range(0, len(document.text), MAX_DOCUMENT_CHARACTERS)
-    for part, start in enumerate(starts):
-        text = document.text[start : start + MAX_DOCUMENT_CHARACTERS]
-        if text.strip():
-            yield Document(f"{document.id}.{part}", document.title, text)
+    text, start = document.text, 0
+    for part in itertools.count():
+        stop = start + MAX_DOCUMENT_CHARACTERS
+        if stop < len(text):
+            # After a space, if one is near.
+            stop = text.rfind(" ", stop - MAX_DOCUMENT_CHARACTERS // 8, stop) + 1 or stop
+        if text[start:stop].strip():
+            yield Document(f"{document.id}.{part}", document.title, text[start:stop])
+        start = stop
+        if start >= len(text):
+            return

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import zstandard
 
@@ -12,14 +11,14 @@ _READ_BYTES = 1 << 18
 
 
 class ZstandardStream(io.RawIOBase):
-    """The decompressed content of a file, all its frames.
+    """The decompressed content of a stream, all its frames.
 
     The readers of `zstandard` end quietly where a file is cut off; this one raises
     EOFError, as those of gzip and bz2 do.
     """
 
-    def __init__(self, path: Path):
-        self._file = path.open("rb")
+    def __init__(self, packed: IO[bytes]):
+        self._file = packed
         self._frame: Any = None
         self._waiting = b""
 
@@ -51,12 +50,10 @@ class ZstandardStream(io.RawIOBase):
             packed = self._frame.unused_data
         return b"".join(content)
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-        super().close()
 
+def open_zstandard(packed: IO[bytes]) -> io.BufferedReader:
+    """The decompressed content of `packed`, buffered, by lines if so wished.
 
-def open_zstandard(path: Path) -> io.BufferedReader:
-    """The decompressed content of `path`, buffered, by lines if so wished."""
-    return io.BufferedReader(ZstandardStream(path), _READ_BYTES)
+    Who opened `packed` closes it.
+    """
+    return io.BufferedReader(ZstandardStream(packed), _READ_BYTES)

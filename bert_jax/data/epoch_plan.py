@@ -1,17 +1,19 @@
-"""The plan of an epoch: its pairs and their order, on disk, memory-mapped.
+"""The plan of an epoch: its sequences, their rows and the order of these, on disk.
 
 A plan is a function of the shards, the recipe, the seed and the epoch. It is made when
 it is first asked for and found again later; a lost plan is made again, the same.
 
-    plans/<recipe>/num_examples.json     N, the same for every epoch
-    plans/<recipe>/epoch-00000/pairs.bin     PAIR[M], M >= N: the example id is the place
-    plans/<recipe>/epoch-00000/order.npy     uint32[N], example ids as they are served
+    plans/<recipe>/num_rows.json         R, the same for every epoch
+    plans/<recipe>/epoch-00000/pairs.bin     PAIR[N]: the example id is the place
+    plans/<recipe>/epoch-00000/members.npy, num_by_size.json   rows: see `packing.Rows`
+    plans/<recipe>/epoch-00000/order.npy     uint32[R], rows as they are served
 
-plans/ is in the prepared directory; where that cannot be written, in the cache.
+plans/ is in the prepared directory; where that cannot be written, in the cache. Without
+packing each sequence is a row, and `members` is not there.
 
-Every epoch serves N examples, as many as epoch 0 has, so that example g of a run stands
-in epoch g // N, row g % N, and no other plan is needed to know that. An epoch that has
-more leaves out a random few; one that has fewer serves a random few twice.
+Every epoch serves R rows, as many as epoch 0 has, so that row g of a run stands in epoch
+g // R at place g % R, and no other plan is needed to know that. An epoch that has more
+leaves out a random few; one that has fewer serves a random few twice.
 """
 
 from __future__ import annotations
@@ -30,24 +32,39 @@ from bert_jax.config_sections import DataConfig
 from bert_jax.data.cache import cache_root, is_writable
 from bert_jax.data.draws import Draws
 from bert_jax.data.files import digest, open_array, save_array, save_json
-from bert_jax.data.pairs import PAIR, plan_pairs
+from bert_jax.data.packing import Rows, pack_lengths
+from bert_jax.data.pairs import PAIR, Recipe, Text, plan_pairs, sequence_lengths
 from bert_jax.data.shards import ShardSet
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 SENTENCES_PER_BLOCK = 1 << 20
 EPOCHS_KEPT = 2
+_PAIRS_PER_READ = 1 << 22
 
 
 class EpochPlan(NamedTuple):
-    """The pairs of one epoch.
+    """The rows of one epoch.
 
     Attributes:
-        pairs: PAIR[M], by example id.
-        order: uint32[N], the example ids in the order they are served.
+        pairs: PAIR[N], by example id.
+        rows: which examples stand in which row; None where each is a row.
+        order: uint32[R], the rows in the order they are served.
     """
 
     pairs: np.ndarray
+    rows: Rows | None
     order: np.ndarray
+
+    def examples(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The examples of the rows served at `places`, end to end, and each row's number.
+
+        Args:
+            places: int[B], each in [0, R).
+        """
+        rows = self.order[places]
+        if self.rows is None:
+            return rows, np.ones(len(rows), np.int64)
+        return self.rows.sequences(rows)
 
 
 def plans_folder(directory: Path, data_sha256: str) -> Path:
@@ -60,39 +77,53 @@ def plans_folder(directory: Path, data_sha256: str) -> Path:
 
 
 class EpochPlans:
-    """The plans of one split, by epoch; safe to use from several threads.
+    """The plans of one split or of one source of it, by epoch; safe to use from threads.
 
     Args:
         folder: where they lie, made if need be; see `plans_folder`.
         split: of the shards.
         shards: the text they are plans of.
-        data: recipe of the pairs.
+        data: how sequences are made and packed.
+        sentence_task: "nsp", "sop" or "none".
+        documents: [first, last) of the documents to plan; all of the split by default.
 
     Attributes:
-        num_examples: N, examples of every epoch.
+        num_rows: R, rows of every epoch.
 
     Raises:
-        ValueError: the split gives no example.
+        ValueError: the documents give no sequence.
     """
 
-    def __init__(self, folder: Path, split: str, shards: ShardSet, data: DataConfig):
-        self._shards = shards
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        shards: ShardSet,
+        data: DataConfig,
+        *,
+        sentence_task: str = "nsp",
+        documents: tuple[int, int] | None = None,
+    ):
+        first, last = documents or (0, len(shards.document_offsets) - 1)
+        self._text = Text(shards.sentence_offsets, shards.document_offsets, first, last)
+        self._recipe = Recipe(sentence_task, data.sequence_length, data.short_sequence_rate)
+        self._max_per_row = data.packing
         # The held-out examples are the same whatever the seed of the training ones.
         self._seed = data.seed if split == "train" else 0
         self._split = split
-        self._data = data
         recipe = {
             "version": RECIPE_VERSION,
             "split": split,
             "seed": self._seed,
-            "sequence_length": data.sequence_length,
-            "short_sequence_rate": data.short_sequence_rate,
+            "documents": [first, last],
+            "packing": data.packing,
+            **self._recipe._asdict(),
         }
         self._directory = folder / digest(recipe)
         self._lock = threading.Lock()
         self._open: dict[int, EpochPlan] = {}
         self._maker: threading.Thread | None = None
-        self.num_examples = self._find_num_examples()
+        self.num_rows = self._find_num_rows()
 
     def __getitem__(self, epoch: int) -> EpochPlan:
         """The plan of `epoch`; made first where it is not on disk."""
@@ -122,15 +153,15 @@ class EpochPlans:
     def _path(self, epoch: int) -> Path:
         return self._directory / f"epoch-{epoch:05d}"
 
-    def _find_num_examples(self) -> int:
-        path = self._directory / "num_examples.json"
+    def _find_num_rows(self) -> int:
+        path = self._directory / "num_rows.json"
         if not path.exists():
-            num_examples = self._make(0)
-            if not num_examples:
+            num_rows = self._make(0)
+            if not num_rows:
                 raise ValueError(
                     f"data.sources must give at least one {self._split} example; add text"
                 )
-            save_json(path, num_examples)
+            save_json(path, num_rows)
         return int(json.loads(path.read_text()))
 
     def _load_or_make(self, epoch: int) -> EpochPlan:
@@ -140,24 +171,25 @@ class EpochPlans:
                 self._make(epoch)
             try:
                 pairs = np.memmap(path / "pairs.bin", PAIR, mode="r")
+                rows = Rows.load(path) if self._max_per_row > 1 else None
                 order = open_array(path / "order.npy")
             except FileNotFoundError:
                 # Another run of these data, some epochs ahead, has just cleared it.
                 continue
-            return EpochPlan(np.asarray(pairs), np.asarray(order))
+            return EpochPlan(np.asarray(pairs), rows, np.asarray(order))
 
     def _make(self, epoch: int) -> int:
-        """Makes the plan of an epoch on disk; returns the number of its pairs."""
+        """Makes the plan of an epoch on disk; returns the number of its rows."""
         final = self._path(epoch)
         draft = final.with_name(f".{final.name}.{os.getpid()}.{threading.get_ident()}.tmp")
         draft.mkdir(parents=True)
         try:
             count = self._write_pairs(draft / "pairs.bin", epoch)
-            wanted = self.num_examples if epoch else count
+            if count and self._max_per_row > 1:
+                count = self._write_rows(draft, epoch)
             if count:
-                self._repeat_some(draft / "pairs.bin", epoch, count, wanted)
-                order = self._draws("order", epoch).order(max(count, wanted))
-                save_array(draft / "order.npy", order[:wanted])
+                wanted = self.num_rows if epoch else count
+                save_array(draft / "order.npy", self._order(epoch, count, wanted))
                 _publish(draft, final)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -166,41 +198,55 @@ class EpochPlans:
         return count
 
     def _write_pairs(self, path: Path, epoch: int) -> int:
-        """Writes the pairs of an epoch, a block of documents at a time; returns M."""
-        document_offsets = self._shards.document_offsets
-        num_documents = len(document_offsets) - 1
-        edges = np.arange(0, int(document_offsets[-1]), SENTENCES_PER_BLOCK)
-        firsts = np.unique(np.searchsorted(document_offsets[:-1], edges))
-        bounds = [*firsts.tolist(), num_documents]
+        """Writes the pairs of an epoch, a block of documents at a time; returns N."""
+        first, last = self._text.first, self._text.last
+        if first == last:
+            return 0
+        document_offsets = self._text.document_offsets
+        edges = np.arange(
+            int(document_offsets[first]), int(document_offsets[last]), SENTENCES_PER_BLOCK
+        )
+        starts = np.unique(np.searchsorted(document_offsets[first:last], edges)) + first
+        bounds = [*starts.tolist(), last]
         count = 0
         with open(path, "wb") as file:
-            for block, (first, last) in enumerate(itertools.pairwise(bounds)):
-                if first == last:
+            for block, (start, stop) in enumerate(itertools.pairwise(bounds)):
+                if start == stop:
                     continue
-                pairs = plan_pairs(
-                    self._shards.sentence_offsets,
-                    document_offsets,
-                    first,
-                    last,
-                    sequence_length=self._data.sequence_length,
-                    short_sequence_rate=self._data.short_sequence_rate,
-                    draws=self._draws("pairs", epoch, block),
-                )
+                draws = self._draws("pairs", epoch, block)
+                pairs = plan_pairs(self._text, start, stop, self._recipe, draws)
                 file.write(pairs.tobytes())
                 count += len(pairs)
         return count
 
-    def _repeat_some(self, path: Path, epoch: int, count: int, wanted: int) -> None:
-        """Appends random pairs of a plan to it, until there are `wanted`."""
-        with open(path, "ab") as file:
-            while count < wanted:
-                again = self._draws("repeat", epoch, count).order(count)[: wanted - count]
-                file.write(np.memmap(path, PAIR, mode="r")[again].tobytes())
-                file.flush()
-                count += len(again)
+    def _write_rows(self, folder: Path, epoch: int) -> int:
+        """Packs the pairs of an epoch into rows; returns the number of rows."""
+        pairs = np.memmap(folder / "pairs.bin", PAIR, mode="r")
+        lengths = np.empty(len(pairs), np.uint16)
+        for start in range(0, len(pairs), _PAIRS_PER_READ):
+            part = slice(start, start + _PAIRS_PER_READ)
+            lengths[part] = sequence_lengths(pairs[part])
+        rows = pack_lengths(
+            lengths,
+            row_length=self._recipe.sequence_length,
+            max_per_row=self._max_per_row,
+            draws=self._draws("rows", epoch),
+        )
+        rows.save(folder)
+        return rows.num_rows
+
+    def _order(self, epoch: int, count: int, wanted: int) -> np.ndarray:
+        """uint32[wanted], `count` rows in random order, cut short or with a few again."""
+        parts: list[np.ndarray] = []
+        while wanted > 0:
+            part = self._draws("order", epoch, len(parts)).order(count)[:wanted]
+            parts.append(part)
+            wanted -= len(part)
+        return np.concatenate(parts)
 
     def _draws(self, *key: str | int) -> Draws:
-        return Draws("plan", self._split, self._seed, *key)
+        documents = f"{self._text.first}-{self._text.last}"
+        return Draws("plan", self._split, self._seed, documents, *key)
 
 
 def _publish(draft: Path, final: Path) -> None:

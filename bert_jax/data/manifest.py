@@ -7,9 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.files import digest, file_sha256, save_json
+from bert_jax.data.files import array_size, digest, file_sha256, open_array, save_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What a directory of version 1 was prepared with, before there were such settings.
+_SETTINGS_OF_VERSION_1: dict[str, Any] = {
+    "drop_duplicates": False,
+    "near_duplicates": "keep",
+    "decontaminate": [],
+}
 FILE_NAME = "manifest.json"
 
 
@@ -20,8 +26,11 @@ class Manifest:
     Attributes:
         format_version: of the directory's layout and of this file.
         settings: the part of the configuration that decided the content.
-        sources: for each source its name, fingerprint, number of documents and notes of
-            its builder (what was dropped or replaced there).
+        sources: for each source its name, fingerprint, number of documents, notes of its
+            builder (what was dropped or replaced there), and what of the train split is
+            its own: `train_documents`, first and last + 1, and `train_tokens`. First the
+            sources of the configuration, in order, then their validation splits, of which
+            nothing is in the train split.
         tokenizer_sha256: of the vocabulary that the ids belong to.
         vocab_size: entries of that vocabulary.
         splits: for "train" and "eval": documents, sentences, tokens, shards.
@@ -93,6 +102,8 @@ def load_manifest(directory: Path) -> Manifest:
         raise ValueError(f"{path} must be JSON and is damaged; {remedy}") from None
     if not isinstance(values, dict) or "format_version" not in values:
         raise ValueError(f"{path} must be a manifest and is not one; {remedy}")
+    if values["format_version"] == 1:
+        values = _from_version_1(values, directory)
     if values["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{path}: format_version={values['format_version']!r} must be "
@@ -103,6 +114,42 @@ def load_manifest(directory: Path) -> Manifest:
         odd = ", ".join(sorted(set(values) ^ fields))
         raise ValueError(f"{path} must have the fields of a manifest (see {odd}); {remedy}")
     return Manifest(**values)
+
+
+def upgrade_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of version 1 as they would be written now."""
+    return {**_SETTINGS_OF_VERSION_1, **settings}
+
+
+def _from_version_1(values: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """A manifest of version 1 as one of version 2.
+
+    Version 1 did not say which training documents are whose: all are of its one source.
+
+    Raises:
+        ValueError: it has several.
+    """
+    sources = values["sources"] if "sources" in values else []
+    settings = values["settings"] if "settings" in values else {}
+    if "sources" in settings and len(settings["sources"]) > 1:
+        raise ValueError(
+            f"{directory} must say which documents are of which of its "
+            f"{len(settings['sources'])} sources, and was prepared before this was "
+            "written down; prepare again: remove it and run bert-jax prepare"
+        )
+    described = []
+    for number, source in enumerate(sources):
+        train = values["splits"]["train"]
+        documents, tokens = (train["documents"], train["tokens"]) if not number else (0, 0)
+        first = train["documents"] if number else 0
+        of_split = {"train_documents": [first, first + documents], "train_tokens": tokens}
+        described.append({**source, **of_split})
+    return {
+        **values,
+        "format_version": FORMAT_VERSION,
+        "settings": upgrade_settings(settings),
+        "sources": described,
+    }
 
 
 def check_manifest(directory: Path, *, verify_hashes: bool = False) -> Manifest:
@@ -116,7 +163,8 @@ def check_manifest(directory: Path, *, verify_hashes: bool = False) -> Manifest:
         The manifest.
 
     Raises:
-        ValueError: names the first file that is missing, of another length or changed.
+        ValueError: names the first file that is missing, of another length, changed, or
+            among the shards without being one.
     """
     manifest = load_manifest(directory)
     remedy = f"remove {directory} and run bert-jax prepare"
@@ -129,6 +177,42 @@ def check_manifest(directory: Path, *, verify_hashes: bool = False) -> Manifest:
             raise ValueError(
                 f"{path} must have {facts['bytes']} bytes and has {size}; {remedy}"
             )
-        if verify_hashes and file_sha256(path) != facts["sha256"]:
-            raise ValueError(f"{path} must have its SHA-256 of {FILE_NAME}; {remedy}")
+    for path in sorted((directory / "shards").iterdir()):
+        is_known = path.relative_to(directory).as_posix() in manifest.files
+        if not is_known and not path.name.startswith("."):
+            raise ValueError(
+                f"{path} must not be there: {FILE_NAME} does not know it; move it away"
+            )
+    for split, counts in manifest.splits.items():
+        _check_counts(directory / "shards", split, counts, remedy)
+    if verify_hashes:
+        for name, facts in manifest.files.items():
+            if file_sha256(directory / name) != facts["sha256"]:
+                raise ValueError(
+                    f"{directory / name} must have its SHA-256 of {FILE_NAME}; {remedy}"
+                )
     return manifest
+
+
+def _check_counts(shards: Path, split: str, counts: dict[str, int], remedy: str) -> None:
+    """Checks what the headers and the ends of a split's files say against its counts."""
+    inside = {"sentence_offsets": "tokens", "document_offsets": "sentences"}
+    for name, of in {
+        "sentence_offsets": "sentences",
+        "document_offsets": "documents",
+    }.items():
+        path = shards / f"{split}.{name}.npy"
+        size = array_size(path)
+        last = int(open_array(path)[-1]) if size == counts[of] + 1 else -1
+        if last != counts[inside[name]]:
+            raise ValueError(
+                f"{path} must be the offsets of {counts[of]} {of} with "
+                f"{counts[inside[name]]} {inside[name]}, as {FILE_NAME} says; {remedy}"
+            )
+    paths = [shards / f"{split}-{i:05d}.tokens.npy" for i in range(counts["shards"])]
+    total = sum(array_size(path) for path in paths)
+    if total != counts["tokens"]:
+        raise ValueError(
+            f"{shards}/{split}-*.tokens.npy must have {counts['tokens']} tokens, as "
+            f"{FILE_NAME} says, and have {total}; {remedy}"
+        )

@@ -7,46 +7,72 @@
     plans/                  made by bert_jax.data.epoch_plan when first needed
     begun.json, work/       what an interrupted preparation needs to go on
 
-Every step is atomic and is not done again once done, so the same call resumes.
+The work is done in stages, by local processes or by Apache Beam (bert_jax.data.engines):
+ranges of documents become drafts; hashes of the drafts are compared, bucket by bucket;
+drafts become training shards, without duplicates; what is held out becomes the eval split,
+without what stands in the training text. Every step is atomic and is not done again once
+done, so the same call resumes. Memory is bounded by what one item holds, not by the corpus.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from bert_jax.config import Config
-from bert_jax.corpora.documents import DocumentSource
-from bert_jax.corpora.sources import open_source, open_validation, source_fingerprint
+from bert_jax.corpora.sources import source_fingerprint
+from bert_jax.data import contamination
 from bert_jax.data.assemble import assemble
 from bert_jax.data.cache import cache_root as cache_root
-from bert_jax.data.files import digest, file_sha256, save_json
-from bert_jax.data.holdout import (
-    EVERYTHING,
-    NOTHING,
-    Holdout,
-    choose_holdout,
-    documents_per_read,
+from bert_jax.data.corpus import Corpus, Report, open_corpus, training_texts
+from bert_jax.data.duplicates import Bucket, DuplicatesStage, num_buckets, spill_path
+from bert_jax.data.engines import (
+    Engine,
+    LocalEngine,
+    Stage,
+    num_cores,
+    run_alone,
+    run_stage,
 )
+from bert_jax.data.files import array_size, digest, file_sha256
 from bert_jax.data.manifest import FILE_NAME, Manifest, check_manifest
-from bert_jax.data.ranges import Job, plan_ranges, run_ranges
+from bert_jax.data.minhash import check_minhash
+from bert_jax.data.near_duplicates import sample_limit
+from bert_jax.data.ownership import begin, check_same, lock
+from bert_jax.data.ranges import (
+    NGRAMS_FILE,
+    Job,
+    Range,
+    RangeStage,
+    plan_ranges,
+    read_report,
+)
+from bert_jax.data.selection import (
+    FOUND_FILE,
+    HELD_OUT_FILE,
+    HeldOutStage,
+    ShardStage,
+    plan_shards,
+    save_found,
+    save_held_out_shingles,
+)
 from bert_jax.text.entries import TOKENIZER_FILES
 from bert_jax.text.tokenizer import Tokenizer, load_given_tokenizer, load_tokenizer
-from bert_jax.text.vocabulary import SAMPLE_BYTES, train_tokenizer
-
-Report = Callable[[str, int, int], None]
-_OURS = ("begun.json", "work", "shards", "tokenizer", "unigram_counts.npy", "plans")
+from bert_jax.text.vocabulary import train_tokenizer
 
 
 def prepare(
-    config: Config, directory: Path, *, report: Report, num_processes: int | None = None
+    config: Config,
+    directory: Path,
+    *,
+    report: Report,
+    num_processes: int | None = None,
+    engine: Engine | None = None,
+    verify_hashes: bool = False,
 ) -> Manifest:
     """Prepares the data of `config` in `directory`, or finds them there.
 
@@ -59,22 +85,28 @@ def prepare(
         report: called with what is being done, how far it is, and of how much.
         num_processes: local processes that make shards; None for one per core. The
             files are the same whatever their number.
+        engine: who makes the shards; None for local processes.
+        verify_hashes: of data found there, compare every file with its SHA-256.
 
     Returns:
         The manifest of the prepared directory.
 
     Raises:
-        ValueError: the directory is another's, or the sources give too little text.
+        ValueError: the directory is another's or damaged, or the sources give too little
+            text.
     """
     settings = data_settings(config)
     directory.mkdir(parents=True, exist_ok=True)
     # Looked at before locking too: what is done may lie where nothing can be written.
     if not (directory / FILE_NAME).exists():
-        with _lock(directory):
+        with lock(directory):
             if not (directory / FILE_NAME).exists():
-                return _prepare(config, directory, settings, report, num_processes)
-    manifest = check_manifest(directory)
-    _check_same(directory, manifest.settings, settings)
+                processes = num_processes or num_cores()
+                local = LocalEngine(processes)
+                with local if engine is None else nullcontext(engine) as worker:
+                    return _prepare(config, directory, settings, report, worker, processes)
+    manifest = check_manifest(directory, verify_hashes=verify_hashes)
+    check_same(directory, manifest.settings, settings)
     return manifest
 
 
@@ -102,7 +134,8 @@ def data_settings(config: Config) -> dict[str, Any]:
     """What of `config` decides the shards; the recipe of pairs does not.
 
     Raises:
-        ValueError: there is nothing at tokenizer.path.
+        ValueError: there is nothing at tokenizer.path, or what data.decontaminate names
+            cannot be read.
     """
     data = config.data
     tokenizer: dict[str, Any] = dataclasses.asdict(config.tokenizer)
@@ -121,6 +154,9 @@ def data_settings(config: Config) -> dict[str, Any]:
         "eval_fraction": data.eval_fraction,
         "language": data.language,
         "encoding_errors": data.encoding_errors,
+        "drop_duplicates": data.drop_duplicates,
+        "near_duplicates": data.near_duplicates,
+        "decontaminate": contamination.fingerprint(data.decontaminate),
         "tokenizer": tokenizer,
     }
 
@@ -130,142 +166,112 @@ def _prepare(
     directory: Path,
     settings: dict[str, Any],
     report: Report,
-    num_processes: int | None,
+    engine: Engine,
+    num_processes: int,
 ) -> Manifest:
     """The steps, in order."""
     # Before the corpus, which may take hours.
     given = load_given_tokenizer(config.tokenizer) if config.tokenizer.path else None
-    sources, holdouts = _open_sources(config, report)
-    _begin(directory, settings, [source.fingerprint for source in sources])
-    tokenizer = _make_tokenizer(config, given, directory, sources, holdouts, report)
-    job = Job(directory, tuple(sources), tuple(holdouts), config.data.language)
-    ranges = plan_ranges(sources)
-    total, finished = sum(len(source) for source in sources), 0
+    kinds = _duplicate_kinds(config)
+    corpus = open_corpus(config, report)
+    begin(directory, settings, [source.fingerprint for source in corpus.sources])
+    tokenizer = _make_tokenizer(config, given, directory, corpus, report, num_processes)
+    decontaminate = config.data.decontaminate
+    if decontaminate and not (directory / NGRAMS_FILE).exists():
+        contamination.save_ngrams(directory / NGRAMS_FILE, decontaminate, tokenizer)
+    job = Job(
+        directory,
+        corpus.sources,
+        corpus.holdouts,
+        corpus.cleaners,
+        config.data.language,
+        kinds,
+        bool(decontaminate),
+    )
 
-    def count(documents: int) -> None:
+    def run(label: str, stage: Stage, items: Sequence[Any]) -> None:
+        run_stage(engine, stage, items, _counter(label, items, report))
+
+    ranges = plan_ranges(corpus.sources)
+    shards = plan_shards(ranges)
+    run("tokenize", RangeStage(job), ranges)
+    duplicates = DuplicatesStage(directory, len(ranges))
+    buckets = {kind: _buckets(directory, kind, len(ranges)) for kind in kinds}
+    run("find duplicates", duplicates, [b for of_kind in buckets.values() for b in of_kind])
+    tokens = sum(read_report(directory, r.index)["held_out_tokens"] for r in ranges)
+    limit = sample_limit(tokens)
+    if not (directory / HELD_OUT_FILE).exists():
+        save_held_out_shingles(directory, len(ranges), limit)
+    left_out = {kind: [duplicates.marker(b) for b in buckets[kind]] for kind in kinds}
+    training = ShardStage(directory, left_out, tokenizer.vocab_size)
+    run("write shards", training, shards)
+    if not (directory / FOUND_FILE).exists():
+        save_found(directory, shards)
+    held_out = HeldOutStage(directory, limit)
+    run("compare splits", held_out, shards)
+    stages = (training, held_out)
+    return assemble(directory, ranges, shards, stages, corpus.sources, tokenizer, settings)
+
+
+def _counter(label: str, items: Sequence[Any], report: Report) -> Callable[[Any], None]:
+    """Tells the progress of one stage, in documents where items are ranges of them."""
+
+    def size(item: Any) -> int:
+        return item.stop - item.start if isinstance(item, Range) else 1
+
+    total, finished = sum(map(size, items)), 0
+
+    def count(item: Any) -> None:
         nonlocal finished
-        finished += documents
-        report("tokenize", finished, total)
+        finished += size(item)
+        report(label, finished, total)
 
-    run_ranges(job, ranges, num_processes=num_processes or _num_cores(), done=count)
-    return assemble(directory, len(ranges), sources, tokenizer, settings, report)
-
-
-def _open_sources(
-    config: Config, report: Report
-) -> tuple[list[DocumentSource], list[Holdout]]:
-    """Training sources, then those that are validation splits, with what is held out."""
-    cache = cache_root() / "corpora"
-    sources: list[DocumentSource] = []
-    holdouts: list[Holdout] = []
-    validations: list[DocumentSource] = []
-    for number, source_config in enumerate(config.data.sources):
-        source = open_source(source_config, config.data, cache, progress=report)
-        validation = open_validation(source_config, config.data, cache, progress=report)
-        if not len(source):
-            raise ValueError(
-                f"data.sources[{number}] ({source.name}) must hold documents and is empty"
-            )
-        report(f"documents of {source.name}", len(source), len(source))
-        sources.append(source)
-        if validation is None:
-            holdouts.append(choose_holdout(source, config.data.eval_fraction))
-        else:
-            holdouts.append(NOTHING)
-            validations.append(validation)
-    return sources + validations, holdouts + [EVERYTHING] * len(validations)
+    return count
 
 
-def _begin(directory: Path, settings: dict[str, Any], fingerprints: list[str]) -> None:
-    """Marks whose directory this is; clears what was begun from another corpus."""
-    path = directory / "begun.json"
-    begun = {"settings": settings, "fingerprints": fingerprints}
-    if not path.exists():
-        others = [
-            item.name for item in directory.iterdir() if not item.name.startswith(".")
-        ]
-        if others:
-            raise ValueError(
-                f"data.directory={directory} must be empty or hold prepared data, and "
-                f"holds {others[0]}; choose another"
-            )
-    else:
-        # Compared as read back, since JSON knows no tuples.
-        found = json.loads(path.read_text())
-        if found == json.loads(json.dumps(begun)):
-            # What a killed process was writing; the lock says that no other is at it.
-            for name in ("shards", "work"):
-                for draft in (directory / name).glob(".*.tmp"):
-                    draft.unlink()
-            return
-        _check_same(directory, found["settings"], settings)
-        for name in _OURS:
-            if (directory / name).is_dir():
-                shutil.rmtree(directory / name)
-            else:
-                (directory / name).unlink(missing_ok=True)
-    save_json(path, begun)
+def _duplicate_kinds(config: Config) -> tuple[str, ...]:
+    """Which kinds of duplicates to look for."""
+    kinds = ["exact"] if config.data.drop_duplicates else []
+    if config.data.near_duplicates == "drop":
+        check_minhash()
+        kinds.append("near")
+    return tuple(kinds)
 
 
-def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    wanted = json.loads(json.dumps(wanted))
-    for key in wanted:
-        if found[key] != wanted[key]:
-            raise ValueError(
-                f"data.directory={directory} must hold data of this configuration; it was "
-                f"prepared with {key}={found[key]!r}, which is now {wanted[key]!r}: set "
-                "data.directory to another folder or leave it empty"
-            )
+def _buckets(directory: Path, kind: str, num_ranges: int) -> list[Bucket]:
+    """The buckets for the rows that the ranges have spilled."""
+    rows = sum(array_size(spill_path(directory, kind, i)) // 2 for i in range(num_ranges))
+    count = num_buckets(rows)
+    return [Bucket(kind, index, count) for index in range(count)]
 
 
 def _make_tokenizer(
     config: Config,
     given: Tokenizer | None,
     directory: Path,
-    sources: Sequence[DocumentSource],
-    holdouts: Sequence[Holdout],
+    corpus: Corpus,
     report: Report,
+    num_processes: int,
 ) -> Tokenizer:
     """The vocabulary in DIRECTORY/tokenizer; trained or copied if it is not there."""
     final = directory / "tokenizer"
     if not final.exists():
         report("vocabulary", 0, 1)
-        tokenizer = given or train_tokenizer(
-            config.tokenizer, _training_texts(sources, holdouts)
-        )
         draft = directory / "work" / "tokenizer"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        tokenizer.save(draft)
+        if given is not None:
+            given.save(draft)
+        elif num_processes == 1:
+            _train(config, corpus, draft)
+        else:
+            # It takes hundreds of megabytes, which only the end of a process gives back.
+            run_alone(_train, config, corpus, draft)
         draft.rename(final)
     report("vocabulary", 1, 1)
     return load_tokenizer(final)
 
 
-def _training_texts(
-    sources: Sequence[DocumentSource], holdouts: Sequence[Holdout]
-) -> Iterator[str]:
-    """Texts that are not held out: all, or evenly spread megabytes of a large corpus."""
-    total = sum(source.num_bytes for source in sources)
-    stride = max(1, total // SAMPLE_BYTES)
-    for source, holdout in zip(sources, holdouts, strict=True):
-        if holdout is EVERYTHING:
-            continue
-        size = documents_per_read(source)
-        for first in range(0, len(source), size * stride):
-            for document in source.read(first, min(first + size, len(source))):
-                if not holdout.takes(document):
-                    yield document.text
-
-
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-
-
-@contextmanager
-def _lock(directory: Path) -> Iterator[None]:
-    """Lets one process at a time prepare a directory; the others wait, and find it done."""
-    with open(directory / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _train(config: Config, corpus: Corpus, draft: Path) -> None:
+    """Trains a vocabulary on the training text and saves it."""
+    train_tokenizer(config.tokenizer, training_texts(corpus)).save(draft)

@@ -1,47 +1,57 @@
-"""Ranges of documents turned into token shards, by this process or several.
+"""Ranges of documents turned into drafts: read, cleaned, cut into sentences, encoded.
 
-A range is a fixed stretch of one source, so that its shard is the same whoever makes it.
-A range that is done has its report beside it, and is not done again.
+A range is a fixed stretch of one source, so that its draft is the same whoever makes it.
+What tells duplicates is taken from the text in the same pass: the corpus is read once.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bert_jax.corpora.documents import Document, DocumentSource
-from bert_jax.data.files import save_json
+from bert_jax.data.contamination import contaminated
+from bert_jax.data.corpus import Cleaner
+from bert_jax.data.drafts import Draft, Texts, draft_prefix, save_draft
+from bert_jax.data.duplicates import first_of_each, place_of, spill_path, text_hash
+from bert_jax.data.files import save_array, save_json
+from bert_jax.data.hash_set import HashSet
 from bert_jax.data.holdout import Holdout, documents_per_read
-from bert_jax.data.shards import ShardBuilder, write_shard
+from bert_jax.data.minhash import band_hashes
+from bert_jax.data.shards import ShardBuilder, offsets_of
 from bert_jax.text.sentences import split_sentences
 from bert_jax.text.tokenizer import Tokenizer, load_tokenizer
 
-# Text that makes one shard: enough to be worth a file, little enough to be redone.
+# Text that makes one range: enough to be worth a file, little enough to be redone.
 MAX_RANGE_BYTES = 16_000_000
 MIN_RANGE_BYTES = 500_000
+NGRAMS_FILE = "work/ngrams.npy"
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Documents [start, stop) of one source; `index` names the shard."""
+    """Documents [start, stop) of one source.
+
+    Attributes:
+        index: which range it is.
+        source: which source.
+        start, stop: documents of that source.
+        number: of the first one among the documents of all sources.
+    """
 
     index: int
     source: int
     start: int
     stop: int
+    number: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +62,19 @@ class Job:
         directory: the directory that is being prepared, with its tokenizer in place.
         sources: what the ranges refer to.
         holdouts: for each source, which documents are held out.
+        cleaners: for each source, what is done to its documents first.
         language: of the text, for the sentence splitter.
+        kinds: of duplicates to look for: "exact", "near".
+        decontaminate: whether to leave out what shares an n-gram of NGRAMS_FILE.
     """
 
     directory: Path
     sources: tuple[DocumentSource, ...]
     holdouts: tuple[Holdout, ...]
+    cleaners: tuple[Cleaner, ...]
     language: str
+    kinds: tuple[str, ...]
+    decontaminate: bool
 
 
 def plan_ranges(sources: Sequence[DocumentSource]) -> list[Range]:
@@ -66,11 +82,13 @@ def plan_ranges(sources: Sequence[DocumentSource]) -> list[Range]:
     total = sum(source.num_bytes for source in sources)
     size = min(MAX_RANGE_BYTES, max(MIN_RANGE_BYTES, total // 16))
     ranges: list[Range] = []
+    base = 0
     for number, source in enumerate(sources):
         pieces = max(1, min(len(source), round(source.num_bytes / size)))
         edges = [i * len(source) // pieces for i in range(pieces + 1)]
         for start, stop in itertools.pairwise(edges):
-            ranges.append(Range(len(ranges), number, start, stop))
+            ranges.append(Range(len(ranges), number, start, stop, base + start))
+        base += len(source)
     return ranges
 
 
@@ -79,60 +97,14 @@ def report_path(directory: Path, index: int) -> Path:
     return directory / "work" / f"range-{index:05d}.json"
 
 
-def run_ranges(
-    job: Job,
-    ranges: Sequence[Range],
-    *,
-    num_processes: int,
-    done: Callable[[int], None],
-) -> None:
-    """Does those ranges that are not done yet.
-
-    Args:
-        job: what to do.
-        ranges: where.
-        num_processes: local processes; 1 works in this one.
-        done: called with the number of documents of each finished range.
-
-    Raises:
-        RuntimeError: a worker process died, as when memory is short.
-    """
-    todo = []
-    for item in ranges:
-        if report_path(job.directory, item.index).exists():
-            done(item.stop - item.start)
-        else:
-            todo.append(item)
-    if not todo:
-        return
-    if num_processes == 1 or len(todo) == 1:
-        worker = RangeWorker(job)
-        for item in todo:
-            worker.run(item)
-            done(item.stop - item.start)
-        return
-    pool = ProcessPoolExecutor(
-        min(num_processes, len(todo)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(job,),
-    )
-    try:
-        waiting = {pool.submit(_run_in_worker, item): item for item in todo}
-        for future in as_completed(waiting):
-            future.result()
-            done(waiting[future].stop - waiting[future].start)
-    except BrokenProcessPool:
-        raise RuntimeError(
-            "a process that prepares data ended abruptly (is memory short?); run the same "
-            "command again: finished shards are kept"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def read_report(directory: Path, index: int) -> dict[str, Any]:
+    """The counts of a finished range."""
+    values: dict[str, Any] = json.loads(report_path(directory, index).read_text())
+    return values
 
 
-class RangeWorker:
-    """Turns ranges into shards.
+class RangeStage:
+    """Turns ranges into drafts, and spills what tells duplicates.
 
     Args:
         job: what to do.
@@ -140,45 +112,95 @@ class RangeWorker:
 
     def __init__(self, job: Job):
         self._job = job
-        self._tokenizer = load_tokenizer(job.directory / "tokenizer")
 
-    def run(self, item: Range) -> None:
-        """Writes the shards of one range, training and held-out, then its report."""
-        source = self._job.sources[item.source]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RangeStage, (self._job,)
+
+    def marker(self, item: Range) -> Path:
+        """The report of a range."""
+        return report_path(self._job.directory, item.index)
+
+    def __call__(self, item: Range) -> None:
+        """Writes draft, spilled hashes and report of one range."""
         holdout = self._job.holdouts[item.source]
-        starts_V = self._tokenizer.word_starts_V
-        builders = {"train": ShardBuilder(starts_V), "held_out": ShardBuilder(starts_V)}
-        dropped = {"empty_documents": 0, "empty_sentences": 0}
-        size = documents_per_read(source)
-        for first in range(item.start, item.stop, size):
-            documents = source.read(first, min(first + size, item.stop))
+        builder = ShardBuilder(self._tokenizer.word_starts_V)
+        dropped: Counter[str] = Counter()
+        places: list[int] = []
+        hashes: list[int] = []
+        for numbers, documents in self._read(item, dropped):
             encoded = encode_documents(documents, self._tokenizer, self._job.language)
-            for document, (ids, lengths) in zip(documents, encoded, strict=True):
+            is_foul = self._contaminated(encoded)
+            rows = zip(numbers, documents, encoded, is_foul, strict=True)
+            for number, document, (ids, lengths), is_contaminated in rows:
                 filled = lengths[lengths > 0]
                 dropped["empty_sentences"] += len(lengths) - len(filled)
-                if not len(filled):
-                    dropped["empty_documents"] += 1
+                if not len(filled) or is_contaminated:
+                    reason = "contaminated" if is_contaminated else "empty"
+                    dropped[f"{reason}_documents"] += 1
                     continue
-                side = "held_out" if holdout.takes(document) else "train"
-                builders[side].add(ids, filled)
-        self._write(item, builders, dropped)
+                builder.add(ids, filled)
+                places.append(place_of(number, holdout.takes(document)))
+                if "exact" in self._job.kinds:
+                    hashes.append(text_hash(document.text))
+        draft = Draft(Texts(*builder.arrays()), np.array(places, np.uint64))
+        self._write(item, draft, np.array(hashes, np.uint64), dropped)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self._job.directory / "tokenizer")
+
+    @functools.cached_property
+    def _ngrams(self) -> HashSet:
+        return HashSet(self._job.directory / NGRAMS_FILE)
+
+    def _read(
+        self, item: Range, dropped: Counter[str]
+    ) -> Iterator[tuple[list[int], list[Document]]]:
+        """Numbers and documents of a range, cleaned, about a megabyte at a time."""
+        source, clean = self._job.sources[item.source], self._job.cleaners[item.source]
+        size = documents_per_read(source)
+        for first in range(item.start, item.stop, size):
+            numbers, documents = [], []
+            raw = source.read(first, min(first + size, item.stop))
+            for number, document in enumerate(raw, item.number + first - item.start):
+                cleaned, counts = clean(document)
+                dropped.update(counts)
+                if cleaned is not None:
+                    numbers.append(number)
+                    documents.append(cleaned)
+            yield numbers, documents
+
+    def _contaminated(self, encoded: list[tuple[np.ndarray, np.ndarray]]) -> list[bool]:
+        """For each document whether it shares an n-gram with the evaluation files."""
+        if not self._job.decontaminate or not encoded:
+            return [False] * len(encoded)
+        bounds = offsets_of(np.array([len(ids) for ids, _ in encoded]))
+        ids = np.concatenate([ids for ids, _ in encoded])
+        return contaminated(self._ngrams, ids, bounds).tolist()
 
     def _write(
-        self, item: Range, builders: dict[str, ShardBuilder], dropped: dict[str, int]
+        self, item: Range, draft: Draft, hashes: np.ndarray, dropped: Counter[str]
     ) -> None:
+        """Leaves out the duplicates within the range, spills the rest; report last."""
         directory = self._job.directory
-        work = directory / "work"
-        counts: dict[str, Any] = {"dropped": dropped}
-        for side, builder in builders.items():
-            arrays = builder.arrays()
-            name = f"{side}-{item.index:05d}"
-            tokens = directory / "shards" / name if side == "train" else work / name
-            write_shard(tokens, work / name, arrays)
-            counts[side] = {
-                "documents": len(arrays[2]) - 1,
-                "sentences": len(arrays[1]) - 1,
-                "tokens": len(arrays[0]),
-            }
+        if "exact" in self._job.kinds:
+            rows, others = first_of_each(hashes, draft.places)
+            save_array(spill_path(directory, "exact", item.index), rows)
+            dropped["exact_duplicates"] += len(others)
+            draft = draft.take(~np.isin(draft.places, others))
+        if "near" in self._job.kinds:
+            bands, documents = band_hashes(draft.texts)
+            is_training = ~draft.held_out[documents]
+            rows, others = first_of_each(
+                bands[is_training], draft.places[documents[is_training]]
+            )
+            save_array(spill_path(directory, "near", item.index), rows)
+            is_other = np.isin(draft.places, others)
+            dropped["near_duplicates"] += int(is_other.sum())
+            draft = draft.take(~is_other)
+        save_draft(draft_prefix(directory, item.index), draft)
+        held_out = np.diff(draft.texts.bounds)[draft.held_out]
+        counts = {"dropped": dropped, "held_out_tokens": int(held_out.sum())}
         save_json(report_path(directory, item.index), counts)
 
 
@@ -196,33 +218,3 @@ def encode_documents(
         encoded.append((ids[offsets[sentence] : offsets[end]], lengths[sentence:end]))
         sentence = end
     return encoded
-
-
-def read_report(directory: Path, index: int) -> dict[str, Any]:
-    """The counts of a finished range."""
-    values: dict[str, Any] = json.loads(report_path(directory, index).read_text())
-    return values
-
-
-_worker: RangeWorker
-
-
-def _start_worker(job: Job) -> None:
-    """Sets up a worker process: it ends with its parent, which alone heeds Ctrl-C."""
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One thread each: there are as many workers as cores.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = RangeWorker(job)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _run_in_worker(item: Range) -> None:
-    _worker.run(item)

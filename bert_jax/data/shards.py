@@ -15,11 +15,14 @@ Shapes: T tokens of the split, S sentences, D documents, B rows, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from bert_jax.data.files import open_array, open_atomic, save_array
+from bert_jax.data.files import GrowingArray, open_array, open_atomic, save_array
+
+_MERGE_CHUNK = 1 << 20
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
@@ -49,7 +52,7 @@ class ShardBuilder:
 
     def __init__(self, word_starts_V: np.ndarray):
         self._word_starts_V = word_starts_V
-        self._tokens: list[np.ndarray] = [np.zeros(0, token_dtype(len(word_starts_V)))]
+        self._ids: list[np.ndarray] = [np.zeros(0, np.int32)]
         self._sentence_lengths: list[np.ndarray] = [np.zeros(0, np.int64)]
         self._document_lengths: list[int] = []
 
@@ -57,14 +60,14 @@ class ShardBuilder:
         """Adds one document: its ids end to end, and how many make each sentence."""
         assert len(sentence_lengths) and sentence_lengths.min() > 0
         assert sentence_lengths.sum() == len(ids)
-        self._tokens.append(pack_tokens(ids, self._word_starts_V))
+        self._ids.append(ids)
         self._sentence_lengths.append(sentence_lengths.astype(np.int64))
         self._document_lengths.append(len(sentence_lengths))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens, sentence offsets and document offsets of what was added."""
         return (
-            np.concatenate(self._tokens),
+            pack_tokens(np.concatenate(self._ids), self._word_starts_V),
             offsets_of(np.concatenate(self._sentence_lengths)),
             offsets_of(np.asarray(self._document_lengths, np.int64)),
         )
@@ -104,23 +107,72 @@ def array_path(prefix: Path, name: str) -> Path:
 
 
 def merge_offsets(path: Path, parts: Sequence[Path]) -> int:
-    """Joins offset files into one over all parts; holds one part in memory at a time.
+    """Joins offset files into one over all parts; holds a few megabytes in memory.
 
     Returns:
         The number of things that the joined offsets delimit.
     """
-    counts = [len(open_array(part)) - 1 for part in parts]
-    total = sum(counts)
+    base = 0
     with open_atomic(path) as file:
-        header = {"descr": "<i8", "fortran_order": False, "shape": (total + 1,)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(np.zeros(1, "<i8").tobytes())
-        base = 0
+        merged = GrowingArray(file, np.dtype(np.int64))
+        merged.append(np.zeros(1, np.int64))
         for part in parts:
-            offsets = np.load(part, allow_pickle=False)
-            file.write((offsets[1:] + base).astype("<i8").tobytes())
+            offsets = open_array(part)
+            for start in range(1, len(offsets), _MERGE_CHUNK):
+                merged.append(offsets[start : start + _MERGE_CHUNK] + base)
             base += int(offsets[-1])
-    return total
+        merged.finish()
+    return merged.size - 1
+
+
+class ShardWriter:
+    """Writes one shard of many parts, one part in memory at a time; a context.
+
+    Args:
+        tokens_prefix, offsets_prefix: as for `write_shard`.
+        dtype: of the stored tokens.
+    """
+
+    def __init__(self, tokens_prefix: Path, offsets_prefix: Path, dtype: np.dtype):
+        self._paths = {
+            "tokens": array_path(tokens_prefix, "tokens"),
+            "sentence_offsets": array_path(offsets_prefix, "sentence_offsets"),
+            "document_offsets": array_path(offsets_prefix, "document_offsets"),
+        }
+        self._dtype = dtype
+        self._stack = ExitStack()
+        self._arrays: dict[str, GrowingArray] = {}
+
+    def __enter__(self) -> ShardWriter:
+        for name, path in self._paths.items():
+            dtype = self._dtype if name == "tokens" else np.dtype(np.int64)
+            file = self._stack.enter_context(open_atomic(path))
+            self._arrays[name] = GrowingArray(file, dtype)
+            if name != "tokens":
+                self._arrays[name].append(np.zeros(1, np.int64))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            for array in self._arrays.values():
+                array.finish()
+        self._stack.__exit__(kind, *rest)  # type: ignore[arg-type]
+
+    def add(self, arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        """Adds what `ShardBuilder.arrays` returns."""
+        tokens, sentence_offsets, document_offsets = arrays
+        counts = self.counts()
+        self._arrays["tokens"].append(tokens)
+        self._arrays["sentence_offsets"].append(sentence_offsets[1:] + counts["tokens"])
+        self._arrays["document_offsets"].append(document_offsets[1:] + counts["sentences"])
+
+    def counts(self) -> dict[str, int]:
+        """Documents, sentences and tokens written so far."""
+        return {
+            "documents": self._arrays["document_offsets"].size - 1,
+            "sentences": self._arrays["sentence_offsets"].size - 1,
+            "tokens": self._arrays["tokens"].size,
+        }
 
 
 class ShardSet:
@@ -152,32 +204,45 @@ class ShardSet:
         """The type of a stored token."""
         return self._dtype
 
+    def stretch(self, start: int, length: int) -> np.ndarray:
+        """Stored tokens [start, start + length) of the split, all of one document."""
+        shard = int(np.searchsorted(self._bases, start, side="right")) - 1
+        begin = start - int(self._bases[shard])
+        return self._views[shard][begin : begin + length]
+
     def gather(
         self,
         starts: np.ndarray,
         lengths: np.ndarray,
+        rows: np.ndarray,
         columns: np.ndarray,
         out_BL: np.ndarray,
     ) -> None:
-        """Copies one stretch of stored tokens into each row of `out_BL`.
+        """Copies stretches of stored tokens into rows of `out_BL`.
 
         A stretch lies within a document, hence within one shard.
 
         Args:
-            starts: int64[B], place of the first token in the split.
-            lengths: int[B], tokens to copy.
-            columns: int[B], column of `out_BL` where the first goes.
+            starts: int64[N], place of the first token in the split.
+            lengths: int[N], tokens to copy.
+            rows: int[N], row of `out_BL` that they go to.
+            columns: int[N], column where the first goes.
             out_BL: [B, L] of `token_dtype`, written in place, word-start bits included.
         """
         shard_of = np.searchsorted(self._bases, starts, side="right") - 1
         begins = (starts - self._bases[shard_of]).tolist()
         views = self._views
-        stretches = zip(
-            shard_of.tolist(), begins, lengths.tolist(), columns.tolist(), strict=True
-        )
-        for row, (shard, begin, length, column) in zip(out_BL, stretches, strict=True):
-            row[column : column + length] = views[shard][begin : begin + length]
+        flat, width = out_BL.reshape(-1), out_BL.shape[1]
+        places = (rows * width + columns).tolist()
+        for shard, begin, length, place in zip(
+            shard_of.tolist(), begins, lengths.tolist(), places, strict=True
+        ):
+            flat[place : place + length] = views[shard][begin : begin + length]
 
     def ids(self, stored: np.ndarray) -> np.ndarray:
         """int32 ids of stored tokens, without their word-start bits."""
         return (stored & self._id_mask).astype(np.int32)
+
+    def word_starts(self, stored: np.ndarray) -> np.ndarray:
+        """Whether a word starts at each of stored tokens, as bool."""
+        return np.asarray(stored > self._id_mask)

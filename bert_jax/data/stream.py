@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config_sections import DataConfig
 from bert_jax.data.epoch_plan import EpochPlans, plans_folder
-from bert_jax.data.manifest import check_manifest
+from bert_jax.data.manifest import Manifest, check_manifest
+from bert_jax.data.mixture import Mixture
 from bert_jax.data.pairs import PAIR
+from bert_jax.data.prefetch import prefetch_batches
+from bert_jax.data.rows import ControlIds, Examples, assemble_rows
 from bert_jax.data.shards import ShardSet
 
 SPLITS = ("train", "eval")
@@ -27,30 +30,20 @@ SPLITS = ("train", "eval")
 PLAN_AHEAD_SHARE = 0.8
 
 
-class ControlIds(Protocol):
-    """What a stream needs to know of a tokenizer."""
-
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def cls_id(self) -> int: ...
-    @property
-    def sep_id(self) -> int: ...
-    @property
-    def pad_id(self) -> int: ...
-
-
 class BatchStream:
-    """Batches of one split, by step.
+    """Batches of one split, by step. Can be pickled; another process opens the files again.
 
-    Batch k has the examples [k B, (k + 1) B) of an endless sequence of epochs, B the
-    global batch size; each host takes its contiguous part of them. The eval split has
-    one epoch, the same for every seed, which begins again when it is over.
+    Batch k has the rows [k B, (k + 1) B) of an endless sequence of epochs, B the global
+    batch size; each host takes its contiguous part of them. Where the sources have
+    weights, the rows of the training split are mixed by them and each source has epochs
+    of its own. The eval split has one epoch, the same for every seed and with all sources
+    as they come, which begins again when it is over.
 
     Args:
         directory: a prepared directory.
         split: "train" or "eval".
-        data: recipe of the pairs: sequence_length, short_sequence_rate, seed.
+        data: how sequences are made, packed and mixed.
+        sentence_task: "nsp", "sop" or "none".
         global_batch_size: rows of a batch over all hosts.
         tokenizer: the one that the directory was prepared with.
         host_index: which part of the batch this host takes.
@@ -69,9 +62,11 @@ class BatchStream:
         data: DataConfig,
         global_batch_size: int,
         tokenizer: ControlIds,
+        sentence_task: str = "nsp",
         host_index: int = 0,
         host_count: int = 1,
     ):
+        self._arguments = {key: value for key, value in locals().items() if key != "self"}
         if split not in SPLITS:
             raise ValueError(f"split={split!r} must be one of {', '.join(SPLITS)}")
         if global_batch_size % host_count:
@@ -89,19 +84,34 @@ class BatchStream:
                 "prepare the data again, or use the directory's tokenizer"
             )
         self._tokenizer = tokenizer
-        self._length = data.sequence_length
+        self._data = data
         self._split = split
         self._shards = ShardSet(directory, split, manifest.splits[split]["shards"])
+        weights, documents = _mixed_sources(data, split, manifest)
+        self._mixture = Mixture(weights)
         plans = plans_folder(directory, manifest.sha256)
-        self._plans = EpochPlans(plans, split, self._shards, data)
+        self._plans = [
+            EpochPlans(
+                plans,
+                split,
+                self._shards,
+                data,
+                sentence_task=sentence_task,
+                documents=part,
+            )
+            for part in documents
+        ]
         self._global_rows = global_batch_size
         self._rows = global_batch_size // host_count
         self._first_row = host_index * self._rows
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open_again, (self._arguments,)
+
     @property
-    def examples_per_epoch(self) -> int:
-        """Examples of every epoch."""
-        return self._plans.num_examples
+    def rows_per_epoch(self) -> int:
+        """Rows of every epoch, of all sources together where they are mixed by weight."""
+        return sum(plans.num_rows for plans in self._plans)
 
     @property
     def tokens_per_epoch(self) -> int:
@@ -109,19 +119,27 @@ class BatchStream:
         return self._shards.num_tokens
 
     def batch_at(self, step: int) -> PretrainingBatch:
-        """This host's rows of batch `step`, as NumPy arrays."""
-        first = step * self._global_rows + self._first_row
-        epochs_B, ids_B, pairs_B = self._examples(first, self._rows)
-        return self._assemble(pairs_B, ids_B, epochs_B)
+        """This host's rows of batch `step`, as NumPy arrays; all of mask stage 0."""
+        examples = self._examples(step * self._global_rows + self._first_row, self._rows)
+        return assemble_rows(
+            examples,
+            self._shards,
+            self._tokenizer,
+            length=self._data.sequence_length,
+            max_per_row=self._data.packing,
+        )
 
     def batch_hash(self, step: int) -> str:
         """16 hex digits of the examples of the whole batch `step`, the same on all hosts.
 
-        SHA-256 over (epoch, example id) of each row in order, as little-endian uint32.
+        SHA-256 over (source, epoch, number of examples) of each row, then over the ids of
+        all examples in order, as little-endian uint32.
         """
-        epochs, ids, _ = self._examples(step * self._global_rows, self._global_rows)
-        rows = np.stack([epochs, ids], axis=1).astype("<u4")
-        return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+        examples = self._examples(step * self._global_rows, self._global_rows)
+        rows = np.stack([examples.sources, examples.epochs, examples.sizes], axis=1)
+        digest = hashlib.sha256(rows.astype("<u4").tobytes())
+        digest.update(examples.ids.astype("<u4").tobytes())
+        return digest.hexdigest()[:16]
 
     def iterate(
         self, start_step: int, stop_step: int, *, prefetch: int = 4
@@ -131,66 +149,65 @@ class BatchStream:
         Args:
             start_step: the first batch, however far into the run.
             stop_step: end of the batches.
-            prefetch: batches to hold ready, made by a thread in the background; with 0
-                each is made when it is asked for.
+            prefetch: batches to hold ready; with 0 each is made when it is asked for.
+
+        Raises:
+            RuntimeError: a worker died, or gave no batch for `data.stall_seconds`.
         """
-        # Grain imports JAX, and this module must be importable without it.
-        import grain
-
-        dataset = grain.MapDataset.range(start_step, stop_step).map(self.batch_at)
-        options = grain.ReadOptions(
-            num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch
+        return prefetch_batches(
+            self.batch_at,
+            start_step,
+            stop_step,
+            prefetch=prefetch,
+            num_workers=self._data.num_workers if prefetch else 0,
+            stall_seconds=self._data.stall_seconds,
+            what=f"{self._split} batches",
         )
-        return iter(dataset.to_iter_dataset(options))
 
-    def _examples(
-        self, first: int, count: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Epochs, example ids and pairs of `count` examples of the run from `first` on."""
-        num_examples = self._plans.num_examples
-        places = np.arange(first, first + count)
-        epochs, rows = places // num_examples, places % num_examples
+    def _examples(self, first: int, count: int) -> Examples:
+        """The examples of `count` rows of the run from `first` on."""
+        sources, numbers = self._mixture.place(np.arange(first, first + count))
+        num_rows = np.array([plans.num_rows for plans in self._plans])[sources]
+        epochs, places = numbers // num_rows, numbers % num_rows
         if self._split == "eval":
             epochs[:] = 0
-        ids = np.empty(count, np.uint32)
-        pairs = np.empty(count, PAIR)
-        for epoch in np.unique(epochs).tolist():
-            plan = self._plans[epoch]
-            here = epochs == epoch
-            ids[here] = plan.order[rows[here]]
-            pairs[here] = plan.pairs[ids[here]]
-        if self._split == "train" and rows[-1] >= PLAN_AHEAD_SHARE * num_examples:
-            self._plans.make_ahead(int(epochs[-1]) + 1)
-        return epochs.astype(np.uint32), ids, pairs
+        sizes = np.ones(count, np.int64)
+        groups = [
+            (source, int(epoch), np.flatnonzero((sources == source) & (epochs == epoch)))
+            for source in np.unique(sources).tolist()
+            for epoch in np.unique(epochs[sources == source])
+        ]
+        found = []
+        for source, epoch, rows in groups:
+            ids, sizes[rows] = self._plans[source][epoch].examples(places[rows])
+            found.append(ids)
+            late = places[rows[-1]] >= PLAN_AHEAD_SHARE * self._plans[source].num_rows
+            if self._split == "train" and late:
+                self._plans[source].make_ahead(epoch + 1)
+        starts = np.cumsum(sizes) - sizes
+        ids_E = np.empty(sizes.sum(), np.uint32)
+        pairs_E = np.empty(len(ids_E), PAIR)
+        for (source, epoch, rows), ids in zip(groups, found, strict=True):
+            within = np.arange(len(ids)) - np.repeat(
+                np.cumsum(sizes[rows]) - sizes[rows], sizes[rows]
+            )
+            place = np.repeat(starts[rows], sizes[rows]) + within
+            ids_E[place] = ids
+            pairs_E[place] = self._plans[source][epoch].pairs[ids]
+        return Examples(sizes, ids_E, pairs_E, sources, epochs)
 
-    def _assemble(
-        self, pairs_B: np.ndarray, ids_B: np.ndarray, epochs_B: np.ndarray
-    ) -> PretrainingBatch:
-        """Rows of [CLS] A [SEP] B [SEP] [PAD] …"""
-        num_rows = len(pairs_B)
-        a_length_B = pairs_B["a_length"].astype(np.int64)
-        b_length_B = pairs_B["b_length"].astype(np.int64)
-        b_column_B = a_length_B + 2
-        end_B = b_column_B + b_length_B + 1
-        stored_BL = np.zeros((num_rows, self._length), self._shards.token_dtype)
-        ones_B = np.ones(num_rows, np.int64)
-        self._shards.gather(pairs_B["a_start"], a_length_B, ones_B, stored_BL)
-        self._shards.gather(pairs_B["b_start"], b_length_B, b_column_B, stored_BL)
-        input_ids_BL = self._shards.ids(stored_BL)
-        row_B = np.arange(num_rows)
-        input_ids_BL[:, 0] = self._tokenizer.cls_id
-        input_ids_BL[row_B, b_column_B - 1] = self._tokenizer.sep_id
-        input_ids_BL[row_B, end_B - 1] = self._tokenizer.sep_id
-        column_L = np.arange(self._length)
-        inside_BL = column_L < end_B[:, None]
-        if self._tokenizer.pad_id:
-            input_ids_BL[~inside_BL] = self._tokenizer.pad_id
-        in_b_BL = inside_BL & (column_L >= b_column_B[:, None])
-        return PretrainingBatch(
-            input_ids=input_ids_BL,
-            token_type_ids=in_b_BL.astype(np.int32),
-            attention_mask=inside_BL.astype(np.int32),
-            next_sentence_labels=pairs_B["label"].astype(np.int32),
-            example_ids=ids_B,
-            epochs=epochs_B,
-        )
+
+def _mixed_sources(
+    data: DataConfig, split: str, manifest: Manifest
+) -> tuple[list[float], list[tuple[int, int] | None]]:
+    """Weights and documents of what is mixed; all as one where there are no weights."""
+    weights = [source.weight for source in data.sources]
+    if split == "eval" or None in weights:
+        return [1.0], [None]
+    trained = manifest.sources[: len(weights)]
+    documents = [tuple(source["train_documents"]) for source in trained]
+    return [float(weight) for weight in weights if weight], list(documents)
+
+
+def _open_again(arguments: dict[str, Any]) -> BatchStream:
+    return BatchStream(**arguments)

@@ -5,7 +5,7 @@ Shapes: B batch, L length (Q queries, T keys), D hidden, H heads, K head size.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,26 @@ from bert_jax.model.dropout import dropout
 _PROBABILITY_SITE = 0
 
 
+class Visibility(NamedTuple):
+    """Which keys a query may see, in the form that kernels want: marks, not a matrix.
+
+    Attributes:
+        tokens: bool[B, L], True for tokens, False for padding.
+        sequences: int32[B, L], which of the sequences packed in a row a token belongs
+            to, 0 for padding; None where rows hold one sequence. Tokens see their own.
+    """
+
+    tokens: jax.Array
+    sequences: jax.Array | None = None
+
+    def mask(self) -> jax.Array:
+        """bool[B, 1 or L, L], True where a query may see a key."""
+        if self.sequences is None:
+            return self.tokens[:, None, :]
+        same_BQT = self.sequences[:, :, None] == self.sequences[:, None, :]
+        return same_BQT & self.tokens[:, None, :]
+
+
 class Attention(Protocol):
     """The one entry point for kernels: any callable of this form serves the model."""
 
@@ -25,26 +45,25 @@ class Attention(Protocol):
         query_BLHK: jax.Array,
         key_BLHK: jax.Array,
         value_BLHK: jax.Array,
-        mask_BQT: jax.Array,
+        visible: Visibility,
         *,
         dropout_rate: float,
         dropout_seeds_B: jax.Array | None,
     ) -> jax.Array:
-        """Returns the context, float[B, L, H, K].
-
-        `mask_BQT` is bool[B, 1 or L, L], True where a query may see a key.
-        """
+        """Returns the context, float[B, L, H, K]."""
 
 
 def attention_probabilities(
-    query_BLHK: jax.Array, key_BLHK: jax.Array, mask_BQT: jax.Array
+    query_BLHK: jax.Array, key_BLHK: jax.Array, visible: Visibility
 ) -> jax.Array:
     """softmax(QKᵀ/√K), float32[B, H, Q, T]; even in a row that may see nothing."""
     scores_BHQT = jnp.einsum(
         "bqhk,bthk->bhqt", query_BLHK, key_BLHK, preferred_element_type=jnp.float32
     )
     scores_BHQT = scores_BHQT * (query_BLHK.shape[-1] ** -0.5)
-    scores_BHQT = jnp.where(mask_BQT[:, None], scores_BHQT, jnp.finfo(jnp.float32).min)
+    scores_BHQT = jnp.where(
+        visible.mask()[:, None], scores_BHQT, jnp.finfo(jnp.float32).min
+    )
     return jax.nn.softmax(scores_BHQT, axis=-1)
 
 
@@ -52,7 +71,7 @@ def plain_attention(
     query_BLHK: jax.Array,
     key_BLHK: jax.Array,
     value_BLHK: jax.Array,
-    mask_BQT: jax.Array,
+    visible: Visibility,
     *,
     dropout_rate: float,
     dropout_seeds_B: jax.Array | None,
@@ -61,7 +80,7 @@ def plain_attention(
 
     Source: google-research/bert, modeling.py:attention_layer.
     """
-    probabilities_BHQT = attention_probabilities(query_BLHK, key_BLHK, mask_BQT)
+    probabilities_BHQT = attention_probabilities(query_BLHK, key_BLHK, visible)
     probabilities_BHQT = dropout(
         probabilities_BHQT, dropout_rate, dropout_seeds_B, _PROBABILITY_SITE
     )
@@ -95,7 +114,7 @@ class SelfAttention(nnx.Module):
     def __call__(
         self,
         hidden_BLD: jax.Array,
-        mask_BQT: jax.Array,
+        visible: Visibility,
         *,
         dropout_seeds_B: jax.Array | None,
         with_probabilities: bool,
@@ -107,12 +126,12 @@ class SelfAttention(nnx.Module):
             query_BLHK,
             key_BLHK,
             value_BLHK,
-            mask_BQT,
+            visible,
             dropout_rate=self.dropout_rate,
             dropout_seeds_B=dropout_seeds_B,
         )
         probabilities_BHQT = (
-            attention_probabilities(query_BLHK, key_BLHK, mask_BQT)
+            attention_probabilities(query_BLHK, key_BLHK, visible)
             if with_probabilities
             else None
         )

@@ -11,8 +11,14 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.model.attention import Attention, plain_attention
-from bert_jax.model.encoder import Constrain, Embeddings, Encoder, unconstrained
+from bert_jax.model.attention import Attention, Visibility, plain_attention
+from bert_jax.model.encoder import (
+    Constrain,
+    Embeddings,
+    Encoder,
+    hidden_at,
+    unconstrained,
+)
 from bert_jax.model.inputs import check_ids
 from bert_jax.model.outputs import BertModelOutput
 
@@ -81,6 +87,8 @@ class BertModel(nnx.Module):
         token_type_ids: ArrayLike | None = None,
         position_ids: ArrayLike | None = None,
         *,
+        sequence_ids: ArrayLike | None = None,
+        sequence_starts: ArrayLike | None = None,
         dropout_seeds: jax.Array | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -92,6 +100,12 @@ class BertModel(nnx.Module):
             attention_mask: int or bool[B, L], nonzero for tokens; all by default.
             token_type_ids: int32[B, L], segment of each token; 0 by default.
             position_ids: int32[B, L], in [0, max_position_embeddings); 0 … L−1 by default.
+            sequence_ids: int32[B, L], for rows in which several sequences are packed:
+                which one a token belongs to, from 1, and 0 for padding; it sees that one
+                alone. Give `position_ids` too, which begin again in each.
+            sequence_starts: int32[B, S], places whose vectors are pooled, one for each
+                packed sequence: `pooler_output` is then float[B, S, D]. By default the
+                first place, and float[B, D].
             dropout_seeds: uint32[B], one seed a row; None for no dropout.
             output_hidden_states: whether to return every layer's output.
             output_attentions: whether to return the attention probabilities.
@@ -113,7 +127,9 @@ class BertModel(nnx.Module):
                 f"input_ids has {length} tokens in a row; it must be at most "
                 f"max_position_embeddings={self.config.max_position_embeddings}; truncate"
             )
-        mask_BL = jnp.ones_like(ids_BL) if attention_mask is None else attention_mask
+        mask_BL = attention_mask
+        if mask_BL is None:
+            mask_BL = jnp.ones_like(ids_BL) if sequence_ids is None else sequence_ids
         types_BL = jnp.zeros_like(ids_BL) if token_type_ids is None else token_type_ids
         if position_ids is None:
             position_ids = jnp.broadcast_to(jnp.arange(length), ids_BL.shape)
@@ -127,17 +143,23 @@ class BertModel(nnx.Module):
         )
         hidden_BLD, hidden_NBLD, attentions_NBHQT = self.encoder(
             embedded_BLD,
-            jnp.asarray(mask_BL).astype(bool)[:, None, :],
+            Visibility(
+                jnp.asarray(mask_BL).astype(bool),
+                None if sequence_ids is None else jnp.asarray(sequence_ids),
+            ),
             dropout_seeds_B=dropout_seeds,
             with_hidden_states=output_hidden_states,
             with_probabilities=output_attentions,
         )
-        pooled_BD = None
+        pooled = None
         if self.pooler is not None:
-            pooled_BD = self.constrain(jnp.tanh(self.pooler(hidden_BLD[:, 0])))
+            first = hidden_BLD[:, 0]
+            if sequence_starts is not None:
+                first = hidden_at(hidden_BLD, jnp.asarray(sequence_starts))
+            pooled = self.constrain(jnp.tanh(self.pooler(first)))
         return BertModelOutput(
             last_hidden_state=hidden_BLD,
-            pooler_output=pooled_BD,
+            pooler_output=pooled,
             hidden_states=None if hidden_NBLD is None else (embedded_BLD, *hidden_NBLD),
             attentions=None if attentions_NBHQT is None else tuple(attentions_NBHQT),
         )

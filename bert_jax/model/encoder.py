@@ -1,6 +1,7 @@
 """Embeddings and the stack of transformer layers, post-LayerNorm as in 2018.
 
-Shapes: B batch, L length, D hidden, F ffn, H heads, N layers, Q queries, T keys.
+Shapes: B batch, L length, D hidden, F ffn, H heads, N layers, Q queries, T keys,
+P positions.
 The parameters of all layers are stacked: each array has a leading N.
 """
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bert_jax.bert_config import BertConfig
-from bert_jax.model.attention import Attention, SelfAttention
+from bert_jax.model.attention import Attention, SelfAttention, Visibility
 from bert_jax.model.dropout import dropout
 from bert_jax.random_bits import fold
 
@@ -94,6 +95,13 @@ class Embeddings(nnx.Module):
         )
 
 
+def hidden_at(hidden_BLD: jax.Array, positions_BP: jax.Array | None) -> jax.Array:
+    """float[B, P, D] of these positions; of all, float[B, L, D], where none are given."""
+    if positions_BP is None:
+        return hidden_BLD
+    return jnp.take_along_axis(hidden_BLD, positions_BP[..., None], axis=1)
+
+
 class EncoderLayer(nnx.Module):
     """Attention and feed-forward, each followed by dropout, residual sum, LayerNorm."""
 
@@ -117,7 +125,7 @@ class EncoderLayer(nnx.Module):
     def __call__(
         self,
         hidden_BLD: jax.Array,
-        mask_BQT: jax.Array,
+        visible: Visibility,
         *,
         dropout_seeds_B: jax.Array | None,
         with_probabilities: bool = False,
@@ -125,7 +133,7 @@ class EncoderLayer(nnx.Module):
         """float[B, L, D] → float[B, L, D] and the attention probabilities, if asked."""
         attended_BLD, probabilities_BHQT = self.attention(
             hidden_BLD,
-            mask_BQT,
+            visible,
             dropout_seeds_B=dropout_seeds_B,
             with_probabilities=with_probabilities,
         )
@@ -169,7 +177,7 @@ class Encoder(nnx.Module):
     def __call__(
         self,
         hidden_BLD: jax.Array,
-        mask_BQT: jax.Array,
+        visible: Visibility,
         *,
         dropout_seeds_B: jax.Array | None,
         with_hidden_states: bool = False,
@@ -190,7 +198,7 @@ class Encoder(nnx.Module):
             seeds_B = None if dropout_seeds_B is None else fold(dropout_seeds_B, index)
             hidden_BLD, probabilities_BHQT = nnx.merge(graphdef, params)(
                 hidden_BLD,
-                mask_BQT,
+                visible,
                 dropout_seeds_B=seeds_B,
                 with_probabilities=with_probabilities,
             )

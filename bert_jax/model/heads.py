@@ -18,9 +18,9 @@ from bert_jax.bert_config import BertConfig
 from bert_jax.model.attention import Attention, plain_attention
 from bert_jax.model.bert import BertModel
 from bert_jax.model.dropout import dropout
-from bert_jax.model.encoder import Constrain, unconstrained
+from bert_jax.model.encoder import Constrain, hidden_at, unconstrained
 from bert_jax.model.losses import label_loss, text_loss
-from bert_jax.model.masked_lm import MaskedLanguageModelHead, hidden_at
+from bert_jax.model.masked_lm import MaskedLanguageModelHead
 from bert_jax.model.outputs import BertModelOutput, LogitsOutput
 
 # Site of dropout: 0 to 3 are those of the encoder.

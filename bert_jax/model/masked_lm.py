@@ -13,13 +13,6 @@ from bert_jax.bert_config import BertConfig
 from bert_jax.model.encoder import ACTIVATIONS, Constrain, make_layer_norm, unconstrained
 
 
-def hidden_at(hidden_BLD: jax.Array, positions_BP: jax.Array | None) -> jax.Array:
-    """float[B, P, D] of these positions; of all, float[B, L, D], where none are given."""
-    if positions_BP is None:
-        return hidden_BLD
-    return jnp.take_along_axis(hidden_BLD, positions_BP[..., None], axis=1)
-
-
 class MaskedLanguageModelHead(nnx.Module):
     """Dense, GELU, LayerNorm, then the word embeddings as a decoder with its own bias."""
 

@@ -29,8 +29,9 @@ class BertModelOutput(_Output):
 
     Attributes:
         last_hidden_state: float[B, L, D].
-        pooler_output: float[B, D], tanh of a dense layer on the first token; None for a
-            model without that layer.
+        pooler_output: float[B, D], tanh of a dense layer on the first token, or
+            float[B, S, D] where several were asked for; None for a model without that
+            layer.
         hidden_states: on request, N + 1 of float[B, L, D], the embeddings first.
         attentions: on request, N of float32[B, H, L, L].
     """
@@ -47,7 +48,8 @@ class BertForPreTrainingOutput(_Output):
 
     Attributes:
         prediction_logits: float32[B, L or P, vocab_size], scores of the masked tokens.
-        seq_relationship_logits: float32[B, 2]; 0 is "B follows A", 1 is "random".
+        seq_relationship_logits: float32[B, 2]; 0 is "B follows A", 1 is "random";
+            float32[B, S, 2] for packed rows.
         loss: float32 scalar, where labels were given.
         hidden_states: as in `BertModelOutput`.
         attentions: as in `BertModelOutput`.

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
+from bert_jax.model.encoder import hidden_at
 from bert_jax.model.heads import BertWithHead
 from bert_jax.model.losses import label_loss
-from bert_jax.model.masked_lm import MaskedLanguageModelHead, hidden_at
+from bert_jax.model.masked_lm import MaskedLanguageModelHead
 from bert_jax.model.outputs import BertForPreTrainingOutput
 
 
@@ -33,6 +34,8 @@ class BertForPreTraining(BertWithHead):
         token_type_ids: ArrayLike | None = None,
         position_ids: ArrayLike | None = None,
         *,
+        sequence_ids: ArrayLike | None = None,
+        sequence_starts: ArrayLike | None = None,
         masked_positions: jax.Array | None = None,
         labels: ArrayLike | None = None,
         next_sentence_label: ArrayLike | None = None,
@@ -48,6 +51,7 @@ class BertForPreTraining(BertWithHead):
             labels: int32[B, L or P], ids of the words to predict, −100 for none; with
                 `next_sentence_label`, for `loss`: the sum of both mean cross-entropies.
             next_sentence_label: int32[B]; 0 is "B follows A", 1 is "random".
+            sequence_starts: with these `seq_relationship_logits` is float32[B, S, 2].
             (the others as for `BertModel`)
         """
         encoded = self.bert(
@@ -55,6 +59,8 @@ class BertForPreTraining(BertWithHead):
             attention_mask,
             token_type_ids,
             position_ids,
+            sequence_ids=sequence_ids,
+            sequence_starts=sequence_starts,
             dropout_seeds=dropout_seeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
@@ -62,14 +68,14 @@ class BertForPreTraining(BertWithHead):
         scored_BPD = hidden_at(encoded.last_hidden_state, masked_positions)
         assert encoded.pooler_output is not None
         words_BPV = self.masked_lm(scored_BPD, self.bert.embeddings.word)
-        sentence_B2 = self.next_sentence(encoded.pooler_output).astype(jnp.float32)
+        sentence_logits = self.next_sentence(encoded.pooler_output).astype(jnp.float32)
         loss = None
         if labels is not None and next_sentence_label is not None:
             loss = label_loss(words_BPV, labels)
-            loss += label_loss(sentence_B2, next_sentence_label)
+            loss += label_loss(sentence_logits, next_sentence_label)
         return BertForPreTrainingOutput(
             prediction_logits=words_BPV,
-            seq_relationship_logits=sentence_B2,
+            seq_relationship_logits=sentence_logits,
             loss=loss,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,

@@ -63,8 +63,11 @@ def call_in_buckets(
     rows = 1 << (batch - 1).bit_length()
     columns = bucket_length(length, max_length)
     padded = {name: _padded(name, x, rows, columns) for name, x in arrays.items()}
-    call = functools.partial(_call, *nnx.split(model), tuple(sorted(options.items())))
-    kinds = _kinds_of_dims(call, padded)
+    graphdef, state = nnx.split(model)
+    flags = tuple(sorted(options.items()))
+    leaves, tree = jax.tree.flatten((state, padded))
+    specs = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    kinds = _kinds_of_dims(graphdef, flags, tree, specs)
 
     def cut(x: jax.Array, dims: tuple[str, ...]) -> jax.Array:
         # Where each row holds several choices, there are as many rows of each.
@@ -76,7 +79,7 @@ def call_in_buckets(
         ]
         return x[tuple(index)]
 
-    return jax.tree.map(cut, call(padded), kinds)
+    return jax.tree.map(cut, _call(graphdef, state, flags, padded), kinds)
 
 
 def bucket_length(length: int, max_length: int) -> int:
@@ -110,20 +113,26 @@ def _call(graphdef: Any, state: Any, options: Any, inputs: Any) -> Any:
     return nnx.merge(graphdef, state)(**inputs, **dict(options))
 
 
-def _kinds_of_dims(call: Any, padded: Mapping[str, np.ndarray]) -> Any:
+@functools.lru_cache(maxsize=256)  # asking takes longer than a small model does
+def _kinds_of_dims(graphdef: Any, options: Any, tree: Any, specs: Any) -> Any:
     """Like the answer, of each array which dims are the batch's and which the length's.
 
     Found by asking, without computing, what a larger batch or shorter rows would change.
+
+    Args:
+        graphdef, options: as for `_call`.
+        tree, specs: its state and inputs, as shapes.
     """
+    state, padded = jax.tree.unflatten(tree, specs)
 
     def answer(rows: int, columns: int) -> Any:
-        specs = {}
+        inputs = {}
         for name, x in padded.items():
             shape = [x.shape[0] + rows, *x.shape[1:]]
             if name in _TOKENS:
                 shape[-1] += columns
-            specs[name] = jax.ShapeDtypeStruct(shape, x.dtype)
-        return jax.eval_shape(call, specs)
+            inputs[name] = jax.ShapeDtypeStruct(shape, x.dtype)
+        return jax.eval_shape(lambda s, x: _call(graphdef, s, options, x), state, inputs)
 
     def kinds(x: Any, with_more_rows: Any, with_fewer_columns: Any) -> tuple[str, ...]:
         return tuple(
@@ -133,4 +142,6 @@ def _kinds_of_dims(call: Any, padded: Mapping[str, np.ndarray]) -> Any:
             )
         )
 
-    return jax.tree.map(kinds, answer(0, 0), answer(1, 0), answer(0, -1))
+    # A row of one token cannot be shorter, and has no padding to be cut off.
+    fewer = 1 if padded["input_ids"].shape[-1] > 1 else 0
+    return jax.tree.map(kinds, answer(0, 0), answer(1, 0), answer(0, -fewer))

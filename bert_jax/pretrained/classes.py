@@ -6,7 +6,7 @@ import functools
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class _Pretrained:
     """Adds loading, saving and calls in buckets to a network."""
 
     config: BertConfig
+    num_id_dims: ClassVar[int] = 2  # of input_ids
 
     if not TYPE_CHECKING:  # a type checker sees the network's own
 
@@ -45,8 +46,10 @@ class _Pretrained:
             given = {**dict(zip(_INPUTS, inputs, strict=False)), **named}
             given = {name: value for name, value in given.items() if value is not None}
             options = {name: given.pop(name) for name in _OPTIONS if name in given}
-            has_rows = "input_ids" in given and np.ndim(given["input_ids"]) > 1
-            if not has_rows or len(inputs) > len(_INPUTS) or not can_be_bucketed(given):
+            is_table = "input_ids" in given and (
+                np.ndim(given["input_ids"]) == self.num_id_dims
+            )
+            if not is_table or len(inputs) > len(_INPUTS) or not can_be_bucketed(given):
                 return super().__call__(*inputs, **named)
             ids = [given[name] if name in given else None for name in _IDS]
             check_ids(self.config, *ids)
@@ -129,6 +132,8 @@ def _load(
     config_overrides: dict[str, Any],
     network_options: dict[str, Any],
 ) -> tuple[Any, LoadReport]:
+    if not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
+        raise ValueError(f"dtype={dtype!r} must be of floating point, as jnp.bfloat16")
     source = open_source(path)
     config = replaced(source.config, config_overrides)
     options = {**network_options, "dtype": dtype}
@@ -196,6 +201,8 @@ class BertForQuestionAnswering(_Pretrained, answers.BertForQuestionAnswering):
 
 class BertForMultipleChoice(_Pretrained, answers.BertForMultipleChoice):
     """Chooses one of several texts; see `bert_jax.model.answers`."""
+
+    num_id_dims = 3
 
 
 # Name, here and in Transformers -> class.

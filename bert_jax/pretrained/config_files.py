@@ -112,12 +112,15 @@ def replaced(config: BertConfig, overrides: Mapping[str, Any]) -> BertConfig:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"{name} is not a field of BertConfig{hint}")
     if "label2id" in fields:
-        inverse = LabelNames.read({i: name for name, i in fields.pop("label2id").items()})
+        label2id = fields.pop("label2id")
+        if not isinstance(label2id, Mapping):
+            raise ValueError(f"label2id={label2id!r:.80} must be a dict, name → number")
+        inverse = LabelNames.read({i: name for name, i in label2id.items()})
         if "id2label" in fields and LabelNames.read(fields["id2label"]) != inverse:
             raise ValueError("label2id must be the inverse of id2label; give one of them")
         fields["id2label"] = inverse
     if "id2label" in fields and "num_labels" not in fields:
-        fields["num_labels"] = len(fields["id2label"])
+        fields["num_labels"] = len(LabelNames.read(fields["id2label"]))
     elif "id2label" not in fields and "num_labels" in fields:
         is_same = fields["num_labels"] == config.num_labels
         # Names that nobody chose give way to any number.

@@ -18,8 +18,9 @@ from bert_jax.pretrained.trees import flat_arrays
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+VERSION_KEY, FORMAT_VERSION = "bert_jax_format_version", "1"
 # What Transformers wants to read in a file of weights, and the version of our own form.
-METADATA = {"format": "pt", "bert_jax_format_version": "1"}
+METADATA = {"format": "pt", VERSION_KEY: FORMAT_VERSION}
 
 
 def state_dict(model: Any) -> dict[str, np.ndarray]:

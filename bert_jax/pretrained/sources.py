@@ -11,6 +11,7 @@ import numpy as np
 from bert_jax.bert_config import BertConfig
 from bert_jax.config import Config
 from bert_jax.formats import orbax
+from bert_jax.formats.mapped_file import quoted
 from bert_jax.formats.safetensors_files import read_safetensors
 from bert_jax.formats.tf1_checkpoint import list_tf1_variables, read_tf1_checkpoint
 from bert_jax.formats.torch_pickle import read_torch_pickle
@@ -18,6 +19,7 @@ from bert_jax.hub import hub_folder, is_hub_name
 from bert_jax.pretrained.config_files import read_hugging_face_config, read_tf1_config
 from bert_jax.pretrained.hugging_face_names import HUGGING_FACE
 from bert_jax.pretrained.name_table import OWN, NameTable
+from bert_jax.pretrained.saving import FORMAT_VERSION, VERSION_KEY
 from bert_jax.pretrained.tf1_names import TF1, is_weight
 from bert_jax.pretrained.trees import flat_arrays
 from bert_jax.text.tokenizer import load_tokenizer
@@ -147,6 +149,12 @@ def _open_hugging_face(folder: Path) -> Source:
         )
     config, class_name = read_hugging_face_config(folder / _CONFIG)
     arrays = _HUGGING_FACE_READERS[name](folder / name)
+    said = arrays.metadata  # others write no version of ours
+    if VERSION_KEY in said and said[VERSION_KEY] != FORMAT_VERSION:
+        raise ValueError(
+            f"{folder / name}: {VERSION_KEY}={quoted(said[VERSION_KEY])} must be "
+            f"{FORMAT_VERSION}; it was written by another version of bert_jax"
+        )
     files = (folder / _CONFIG, *arrays.files)
     return Source(folder / name, config, class_name, arrays, HUGGING_FACE, files)
 

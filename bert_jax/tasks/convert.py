@@ -78,7 +78,10 @@ def _load(name: str, source: str) -> Any:
 def _origin(source: str) -> Origin:
     if is_workdir(Path(source)):
         return origin_of_run(Path(source))
-    return Origin(summary=f"Converted by bert_jax from {Path(source).name}.")
+    # A name of the Hub is told with its owner; of a place on this machine, the last part.
+    is_local = Path(source).parent.is_dir()
+    name = Path(source).name if is_local else source
+    return Origin(summary=f"Converted by bert_jax from {name}.")
 
 
 def _tokenizer(folder: Path) -> BertTokenizer | None:

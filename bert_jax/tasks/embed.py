@@ -39,12 +39,13 @@ def embed(
     Returns:
         float32[len(texts), D].
     """
-    recipe = read_recipe(tokenizer_folder(model_path))
+    folder = tokenizer_folder(model_path)
+    recipe = read_recipe(folder)
     pooling = recipe.pooling if pooling is None else pooling
     normalize = recipe.normalize if normalize is None else normalize
     max_length = recipe.max_length if max_length is None else max_length
     model = BertModel.from_pretrained(model_path, add_pooling_layer=False)
-    tokenizer = BertTokenizer.from_pretrained(model_path)
+    tokenizer = BertTokenizer.from_pretrained(folder)
     limit = model.config.max_position_embeddings
     max_length = limit if max_length is None else min(limit, max_length)
     vectors = np.zeros((len(texts), model.config.hidden_size), np.float32)

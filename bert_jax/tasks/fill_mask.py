@@ -121,9 +121,7 @@ def held_out_examples(data_directory: Path, tokenizer: Tokenizer, count: int) ->
         start, length = int(offsets[index]), int(offsets[index + 1] - offsets[index])
         if not _SHORTEST <= length <= _LONGEST:
             continue
-        stored_1L = np.zeros((1, length), shards.token_dtype)
-        shards.gather(np.array([start]), np.array([length]), np.array([0]), stored_1L)
-        ids = shards.ids(stored_1L)[0].tolist()
+        ids = shards.ids(shards.stretch(start, length)).tolist()
         place = _whole_word(tokenizer, ids)
         if place is not None and tokenizer.unk_id not in ids:
             ids[place] = tokenizer.mask_id

@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 
 from bert_jax.pretrained.classes import BertForSequenceClassification
+from bert_jax.pretrained.sources import open_source, tokenizer_folder
 from bert_jax.tasks.batches import batches_of_texts
 from bert_jax.text.bert_tokenizer import BertTokenizer
+
+# Classes whose head has the names of one that classifies texts, and is none.
+_OTHER_CLASSIFIERS = ("BertForTokenClassification", "BertForMultipleChoice")
 
 
 def predict(
@@ -32,10 +36,16 @@ def predict(
         those of probability 0.5 and more); or `value`, a number (regression).
 
     Raises:
-        ValueError: the model has no trained classifier.
+        ValueError: the model has no trained classifier of texts.
     """
+    class_name = open_source(model_path).class_name
+    if class_name in _OTHER_CLASSIFIERS:
+        raise ValueError(
+            f"{model_path} must be a BertForSequenceClassification; it is a {class_name}, "
+            "which says nothing of a whole text"
+        )
     model = BertForSequenceClassification.from_pretrained(model_path, strict_head=True)
-    tokenizer = BertTokenizer.from_pretrained(model_path)
+    tokenizer = BertTokenizer.from_pretrained(tokenizer_folder(model_path))
     limit = model.config.max_position_embeddings
     answers: list[dict[str, Any]] = [{} for _ in texts]
     for rows, inputs in batches_of_texts(tokenizer, texts, limit, pairs):

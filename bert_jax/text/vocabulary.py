@@ -54,23 +54,24 @@ def train_tokenizer(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     return _train_sentencepiece(config, sample)
 
 
-def sample_evenly(texts: Iterable[str], max_bytes: int) -> list[str]:
+def sample_evenly(texts: Iterable[str], max_bytes: int) -> list[bytes]:
     """Every k-th chunk of `texts`, k the least power of 2 that keeps to `max_bytes`.
 
-    Memory never exceeds `max_bytes` by more than one text.
+    Memory never exceeds `max_bytes` by more than one text: the chunks are UTF-8, since a
+    string takes up to four times as much.
     """
-    kept: list[tuple[int, str]] = []
+    kept: list[tuple[int, bytes]] = []
     stride, size = 1, 0
     for index, chunk in enumerate(_chunks(texts)):
         if index % stride:
             continue
-        kept.append((index, chunk))
-        size += len(chunk) if chunk.isascii() else len(chunk.encode("utf-8"))
+        kept.append((index, chunk.encode()))
+        size += len(kept[-1][1])
         while size > max_bytes and len(kept) > 1:
             stride *= 2
             kept = [item for item in kept if item[0] % stride == 0]
-            size = sum(len(text.encode("utf-8")) for _, text in kept)
-    return [text for _, text in kept]
+            size = sum(len(encoded) for _, encoded in kept)
+    return [encoded for _, encoded in kept]
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[str]:
@@ -103,7 +104,7 @@ def _cut(text: str, start: int, stop: int) -> int:
     return stop
 
 
-def _train_wordpiece(config: TokenizerConfig, sample: list[str]) -> Tokenizer:
+def _train_wordpiece(config: TokenizerConfig, sample: list[bytes]) -> Tokenizer:
     """WordPiece by the trainer of Hugging Face `tokenizers`.
 
     That trainer breaks ties by the ids of the single characters, and gives these ids in
@@ -114,7 +115,6 @@ def _train_wordpiece(config: TokenizerConfig, sample: list[str]) -> Tokenizer:
     strip_accents = config.lowercase and config.strip_accents
     backend.normalizer = bert_normalizer(config.lowercase, strip_accents)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    sample = [_UNENCODABLE_WORD.sub(" ", chunk) for chunk in sample]
     alphabet = _alphabet(backend, sample, (config.vocab_size - len(CONTROL_TOKENS)) // 2)
     inside = [f"##{c}" for c in alphabet if _continues_words(backend, c)]
     trainer = trainers.WordPieceTrainer(
@@ -126,7 +126,7 @@ def _train_wordpiece(config: TokenizerConfig, sample: list[str]) -> Tokenizer:
         limit_alphabet=len(alphabet),
         continuing_subword_prefix="##",
     )
-    backend.train_from_iterator(sample, trainer)
+    backend.train_from_iterator(map(_encodable, sample), trainer)
     ids = backend.get_vocab()
     return WordPieceTokenizer(
         sorted(ids, key=ids.__getitem__),
@@ -135,14 +135,19 @@ def _train_wordpiece(config: TokenizerConfig, sample: list[str]) -> Tokenizer:
     )
 
 
-def _alphabet(backend: tokenizers.Tokenizer, sample: list[str], most: int) -> list[str]:
+def _encodable(chunk: bytes) -> str:
+    """A chunk as text, without the words that WordPiece would not cut."""
+    return _UNENCODABLE_WORD.sub(" ", chunk.decode())
+
+
+def _alphabet(backend: tokenizers.Tokenizer, sample: list[bytes], most: int) -> list[str]:
     """The characters to know alone: the most frequent that cover 99.95 % of the text.
 
     Counted on every chunk of a small sample, on about 400 chunks of a large one.
     """
     counts: Counter[str] = Counter()
     for chunk in sample[:: -(-len(sample) // 400)]:
-        counts.update(backend.normalizer.normalize_str(chunk))
+        counts.update(backend.normalizer.normalize_str(_encodable(chunk)))
     ranked = sorted(
         ((c, n) for c, n in counts.items() if not c.isspace()),
         key=lambda item: (-item[1], item[0]),
@@ -164,7 +169,7 @@ def _continues_words(backend: tokenizers.Tokenizer, character: str) -> bool:
     return len(backend.pre_tokenizer.pre_tokenize_str(text)) == 1
 
 
-def _train_sentencepiece(config: TokenizerConfig, sample: list[str]) -> Tokenizer:
+def _train_sentencepiece(config: TokenizerConfig, sample: list[bytes]) -> Tokenizer:
     """A unigram model by SentencePiece."""
     model = io.BytesIO()
     try:
@@ -208,10 +213,12 @@ def _control_pieces() -> dict[str, Any]:
     }
 
 
-def _short_lines(config: TokenizerConfig, sample: list[str]) -> Iterator[str]:
+def _short_lines(config: TokenizerConfig, sample: list[bytes]) -> Iterator[str]:
     """Lines of at most 4 KiB characters, folded; the trainer skips longer ones."""
     for chunk in sample:
-        for line in fold(chunk, config.lowercase, config.strip_accents).splitlines():
+        for line in fold(
+            chunk.decode(), config.lowercase, config.strip_accents
+        ).splitlines():
             start = 0
             while start < len(line):
                 stop = _cut(line, start, start + _LINE_BYTES // 4)

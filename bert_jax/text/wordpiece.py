@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bert_jax.text.rust_backed import RustBacked, bert_backend, bert_normalizer
+from bert_jax.text.unicode import well_formed
+from bert_jax.text.word_memory import WordMemory
 
 
 class WordPieceTokenizer(RustBacked):
@@ -33,6 +37,7 @@ class WordPieceTokenizer(RustBacked):
         self._backend = bert_backend(self.tokens, folding)
         self._plain = bert_backend(self.tokens, folding)
         self._plain.encode_special_tokens = True
+        self._memory = WordMemory(self._encode_part)
         self.word_starts_V = self._mark_word_starts(
             [not token.startswith("##") for token in self.tokens]
         )
@@ -40,6 +45,14 @@ class WordPieceTokenizer(RustBacked):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _wordpiece, (self.tokens, self.lowercase, self.strip_accents)
+
+    def encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of plain texts; see `Tokenizer.encode_batch`."""
+        return self._memory.encode_batch([well_formed(text) for text in texts])
+
+    def _encode_part(self, part: str) -> list[int]:
+        ids: list[int] = self._plain.encode(part, add_special_tokens=False).ids
+        return ids
 
     def save(self, directory: Path) -> None:
         """Writes vocab.txt, tokenizer.json (as Hugging Face has it) and our settings."""

@@ -12,9 +12,13 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from bert_jax.config import Config
+from bert_jax.data.manifest import FILE_NAME
+from bert_jax.data.prepare import data_settings
+from bert_jax.formats.orbax import newest_record
 from bert_jax.pretrained.classes import BertForPreTraining
 from bert_jax.pretrained.sources import open_source, tokenizer_folder
 from bert_jax.text.tokenizer import load_tokenizer
+from bert_jax.train.checkpoint import CHECKPOINTS
 
 # Fields of BertConfig that a configuration takes over under the same names.
 _MODEL_FIELDS = (
@@ -55,7 +59,31 @@ def adopt(config: Config) -> Config:
         "lowercase": tokenizer.lowercase,
         "strip_accents": tokenizer.strip_accents,
     }
-    return Config.from_dict(values)
+    return _with_data_of_run(values, config) or Config.from_dict(values)
+
+
+def _with_data_of_run(values: dict[str, Any], config: Config) -> Config | None:
+    """The configuration over the prepared data of the run that it starts from.
+
+    A second phase, with longer rows say, has the sources and the vocabulary of the first:
+    its shards serve as they are.
+
+    Args:
+        values: the configuration with sizes and tokenizer of its model.
+        config: the configuration as it was given.
+
+    Returns:
+        None if the model is no run's, or the data are others.
+    """
+    run = newest_record(Path(config.init_from) / CHECKPOINTS)
+    if run is None or config.data.directory:
+        return None
+    before = Config.from_dict(run[1]["config"])
+    data = {**values["data"], "directory": before.data.directory}
+    tokenizer = dataclasses.asdict(before.tokenizer)
+    shared = Config.from_dict({**values, "data": data, "tokenizer": tokenizer})
+    same = data_settings(shared) == data_settings(before)
+    return shared if same and (Path(before.data.directory) / FILE_NAME).is_file() else None
 
 
 def keep_adopted(config: Config, before: Config) -> Config:

@@ -50,17 +50,15 @@ def unigram_metrics(
 
     @jax.jit
     def terms(log_probs_V: jax.Array, batch: Any) -> Terms:
-        def model(
-            input_ids_BL: jax.Array, *_: Any, masked_positions: Any, **__: Any
-        ) -> Any:
+        def model(*_: Any, masked_positions: Any, sequence_starts: Any, **__: Any) -> Any:
             return BertForPreTrainingOutput(
                 prediction_logits=jnp.broadcast_to(
                     log_probs_V, (*masked_positions.shape, log_probs_V.size)
                 ),
                 # Even chances, and for the accuracy a preference for "random": the recipe
                 # gives more of those, since a chunk of one sentence has no sequel.
-                seq_relationship_logits=jnp.tile(
-                    jnp.array([0.0, 1e-6]), (input_ids_BL.shape[0], 1)
+                seq_relationship_logits=jnp.broadcast_to(
+                    jnp.array([0.0, 1e-6]), (*sequence_starts.shape, 2)
                 ),
             )
 

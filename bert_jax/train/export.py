@@ -83,5 +83,9 @@ def _results(workdir: Path, step: int) -> dict[str, float]:
         for row in read_metrics(workdir)
         if row["step"] == step and "split" in row and row["split"] == "eval"
     ]
-    names = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
-    return {name: row[name] for row in rows for name in names}
+    return {
+        name: value
+        for row in rows
+        for name, value in row.items()
+        if name.endswith(("_loss", "_accuracy"))
+    }

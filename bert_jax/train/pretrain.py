@@ -55,13 +55,16 @@ class Outcome:
         return self.unigram["mlm_loss"] - self.metrics["mlm_loss"]
 
 
-def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
+def pretrain(
+    config: Config, workdir: Path, progress: Progress, *, verify_data: bool = False
+) -> Outcome:
     """Runs or resumes a pretraining run, from text on disk to a trained model.
 
     Args:
         config: what to do.
         workdir: the run's folder; the same call again goes on from its last checkpoint.
         progress: where to show what happens.
+        verify_data: compare every file of prepared data with its hash first.
 
     Raises:
         ValueError: the configuration does not fit the devices, the workdir or the data.
@@ -86,7 +89,13 @@ def pretrain(config: Config, workdir: Path, progress: Progress) -> Outcome:
             log.status("preparing")
         directory = data_directory(config)
         config = with_data_directory(config, directory)
-        manifest = _manifest(config, directory, progress, is_resumed=newest is not None)
+        manifest = _manifest(
+            config,
+            directory,
+            progress,
+            is_resumed=newest is not None,
+            verify_data=verify_data,
+        )
         for line in manifest.summary():
             log.line(line)
         tokenizer = _tokenizer(workdir, manifest, directory, newest)
@@ -132,7 +141,12 @@ def _outcome(rows: list[dict[str, Any]], last: int) -> Outcome:
 
 
 def _manifest(
-    config: Config, directory: Path, progress: Progress, *, is_resumed: bool
+    config: Config,
+    directory: Path,
+    progress: Progress,
+    *,
+    is_resumed: bool,
+    verify_data: bool,
 ) -> Manifest:
     """The manifest of prepared data, made if need be.
 
@@ -140,8 +154,8 @@ def _manifest(
     configuration to its workdir: what they were made from may be gone.
     """
     if is_resumed and (directory / FILE_NAME).is_file():
-        return check_manifest(directory)
-    return prepare(config, directory, report=progress.bar)
+        return check_manifest(directory, verify_hashes=verify_data)
+    return prepare(config, directory, report=progress.bar, verify_hashes=verify_data)
 
 
 def _tokenizer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,11 +15,12 @@ from jax.sharding import Mesh
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config import Config
+from bert_jax.config_sections import DataConfig
 from bert_jax.data.stream import BatchStream
 from bert_jax.model.flops import pretraining_flops_per_row
 from bert_jax.model.pretraining import BertForPreTraining
-from bert_jax.objective.losses import LossFn
-from bert_jax.objective.masking import Masking
+from bert_jax.objective.mask_rates import mask_rates, stage_of
+from bert_jax.objective.masking import Masking, slots_per_row
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.optimizer import make_optimizer, make_schedule
 from bert_jax.parallel.devices import measure_matmul_flops_per_second
@@ -52,6 +54,7 @@ class Program:
         bert_config: the architecture.
         graphdef: the model without its parameters.
         training_loss: with masks and a seed as the configuration says.
+        predictions_per_row: places of a training row that the vocabulary head scores.
         held_out_loss: with the masks that all held-out metrics share.
         abstract: shapes, dtypes and shardings of the state.
         train_step: jitted (state, batch) → (state, metrics); donates the state.
@@ -65,11 +68,21 @@ class Program:
         self.graphdef: nnx.GraphDef[Any] = nnx.graphdef(
             nnx.eval_shape(lambda: self._make_model(nnx.Rngs(0)))
         )
-        self.training_loss = self._loss(
-            config.objective.mask_rate, data.max_predictions_per_sequence, train.seed
+        masking = self._masking(
+            data, mask_rates(config.objective), data.max_predictions_per_sequence
+        )
+        masking = dataclasses.replace(masking, kind=config.objective.masking)
+        self.predictions_per_row = masking.num_predictions
+        task = config.objective.sentence_task
+        self.training_loss = make_pretraining_loss(
+            masking, seed=train.seed, sentence_task=task
         )
         held_out_predictions = max(1, round(MASK_RATE * data.sequence_length))
-        self.held_out_loss = self._loss(MASK_RATE, held_out_predictions, MASK_SEED)
+        self.held_out_loss = make_pretraining_loss(
+            self._masking(data, (MASK_RATE,), held_out_predictions),
+            seed=MASK_SEED,
+            sentence_task=task,
+        )
         optimizer = make_optimizer(config.optim, train.num_steps)
         self._init_state = make_init(self._make_model, optimizer)
         self.abstract = abstract_state(self._init_state, mesh)
@@ -92,15 +105,21 @@ class Program:
             constrain=make_row_constraint(self._mesh),
         )
 
-    def _loss(self, mask_rate: float, max_predictions: int, seed: int) -> LossFn:
-        masking = Masking(
-            mask_rate=mask_rate,
+    def _masking(
+        self, data: DataConfig, rates: tuple[float, ...], max_predictions: int
+    ) -> Masking:
+        """Masks of single tokens."""
+        return Masking(
+            kind="token",
+            mask_rates=rates,
             max_predictions=max_predictions,
+            num_predictions=slots_per_row(
+                data.sequence_length, data.packing, max_predictions, rates
+            ),
             mask_id=self._vocabulary.mask_id,
             special_ids=self._vocabulary.special_ids,
             vocab_size=self._vocabulary.vocab_size,
         )
-        return make_pretraining_loss(masking, seed=seed)
 
 
 class Setup:
@@ -122,17 +141,24 @@ class Setup:
         config, program = self._config, self._program
         data, train = config.data, config.train
         stream = self._stream("train", train.global_batch_size)
+        num_stages = len(mask_rates(config.objective))
+
+        def batches(start: int, stop: int) -> Iterator[PretrainingBatch]:
+            for step, batch in enumerate(stream.iterate(start, stop), start):
+                stage = stage_of(step, train.num_steps, num_stages)
+                yield batch._replace(mask_stages=np.full_like(batch.mask_stages, stage))
+
         schedule = make_schedule(config.optim, train.num_steps)
         flops_per_row = pretraining_flops_per_row(
             program.bert_config,
             length=data.sequence_length,
-            predictions=data.max_predictions_per_sequence,
+            predictions=program.predictions_per_row,
         )
         return Job(
             abstract=program.abstract,
             init=self._initial,
             train_step=program.train_step,
-            batches=stream.iterate,
+            batches=batches,
             place=lambda batch: place_batch(batch, self._mesh),
             evaluate=self.evaluate,
             batch_hash=stream.batch_hash,
@@ -179,6 +205,7 @@ class Setup:
             self._data,
             split=split,
             data=self._config.data,
+            sentence_task=self._config.objective.sentence_task,
             global_batch_size=global_batch_size,
             tokenizer=self._tokenizer,
             host_index=jax.process_index(),
@@ -186,31 +213,32 @@ class Setup:
         )
 
     def _held_out(self) -> tuple[BatchStream, int]:
-        """Held-out batches and their rows: as in training, or all examples if fewer.
+        """Held-out batches and their number of rows: as in training, or all rows if fewer.
 
         Raises:
-            ValueError: there are fewer held-out examples than devices that share a batch.
+            ValueError: there are fewer held-out rows than devices that share a batch.
         """
         rows = self._config.train.global_batch_size
         stream = self._stream("eval", rows)
-        examples = stream.examples_per_epoch
-        if examples >= rows:
+        rows_held_out = stream.rows_per_epoch
+        if rows_held_out >= rows:
             return stream, rows
         share = self._mesh.shape["data"] * self._mesh.shape["fsdp"]
-        if examples < share:
+        if rows_held_out < share:
             raise ValueError(
                 f"data.eval_fraction={self._config.data.eval_fraction} must hold out at "
-                f"least {share} examples, mesh.data x mesh.fsdp, and holds out {examples}; "
+                f"least {share} rows, mesh.data x mesh.fsdp, and holds out "
+                f"{rows_held_out}; "
                 "raise it or add text"
             )
-        rows = examples // share * share
+        rows = rows_held_out // share * share
         return self._stream("eval", rows), rows
 
     def _eval_batches(self) -> Iterator[PretrainingBatch]:
-        """The first held-out batches, each example once at the most."""
-        whole = self._eval_stream.examples_per_epoch // self._eval_rows
+        """The first held-out batches, each row once at the most."""
+        whole = self._eval_stream.rows_per_epoch // self._eval_rows
         return self._eval_stream.iterate(0, min(self._config.train.eval_batches, whole))
 
 
 def _count_tokens(batch: PretrainingBatch) -> int:
-    return int(np.sum(batch.attention_mask)) * jax.process_count()
+    return int(np.count_nonzero(batch.sequence_ids)) * jax.process_count()

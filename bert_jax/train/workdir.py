@@ -31,6 +31,8 @@ _MAY_CHANGE = (
     "train.keep_checkpoints",
     "mesh.",
     "data.directory",
+    "data.num_workers",
+    "data.stall_seconds",
 )
 
 

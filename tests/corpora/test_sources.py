@@ -86,7 +86,10 @@ def test_refused_bytes_leave_nothing_half_written(
     [
         ({"split": "test"}, "split='test' of text_files must be one of train"),
         ({"path": "/no/such/*.txt"}, "matches no file"),
-        ({"name": "no_such_dataset"}, "must be installed_docs, text_files or a TFDS"),
+        (
+            {"name": "no_such_dataset"},
+            "must be installed_docs, text_files, books_corpus or a TFDS",
+        ),
         ({"name": "pg19"}, "pg19 is not prepared"),
     ],
 )

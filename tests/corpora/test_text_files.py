@@ -16,7 +16,8 @@ import zstandard
 from bert_jax.corpora import text_files, text_readers
 from bert_jax.corpora.documents import Document
 from bert_jax.corpora.text_files import find_files, fingerprint
-from bert_jax.corpora.text_readers import Counts, read_documents
+from bert_jax.corpora.text_lines import Counts
+from bert_jax.corpora.text_readers import read_documents
 
 WIKI = """<doc id="1" url="u" title="One &amp; Two">
 One & Two

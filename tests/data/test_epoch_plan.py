@@ -10,6 +10,7 @@ import pytest
 from bert_jax.config_sections import DataConfig
 from bert_jax.data import epoch_plan
 from bert_jax.data.epoch_plan import EpochPlans
+from bert_jax.data.pairs import sequence_lengths
 from bert_jax.data.shards import ShardSet
 
 DATA = DataConfig(sequence_length=32)
@@ -24,41 +25,46 @@ def open_plans(directory, split="train", data=DATA):
     return EpochPlans(directory / "plans", split, ShardSet(directory, split, 2), data)
 
 
-def test_every_epoch_serves_as_many_examples_once_each(directory):
-    plans = open_plans(directory)
-    sizes = set()
-    for epoch in range(8):
+@pytest.mark.parametrize("packing", [1, 4])
+def test_every_epoch_serves_as_many_rows_once_each(directory, packing):
+    data = DataConfig(sequence_length=64, packing=packing, short_sequence_rate=0.5)
+    plans = open_plans(directory, data=data)
+    more = fewer = 0
+    for epoch in range(12):
         plan = plans[epoch]
-        sizes.add(len(plan.pairs))
-        assert len(plan.order) == plans.num_examples
-        assert len(np.unique(plan.order)) == plans.num_examples
-        assert plan.order.max() < len(plan.pairs)
+        have = plan.rows.num_rows if packing > 1 else len(plan.pairs)
+        more, fewer = more + (have > plans.num_rows), fewer + (have < plans.num_rows)
+        assert len(plan.order) == plans.num_rows
+        assert len(np.unique(plan.order)) == min(plans.num_rows, have)
+        assert plan.order.max() < have
     # The recipe gave more for some epochs and fewer for others: both were made to fit.
-    assert len(sizes) > 2
+    assert more and fewer
 
 
-def test_missing_examples_are_filled_with_pairs_of_the_same_epoch(directory):
-    plans = open_plans(directory)
-    own = epoch_plan.Draws
-    for epoch in range(1, 30):
-        plan = plans[epoch]
-        draws = own("plan", "train", DATA.seed, "pairs", epoch, 0)
-        shards = ShardSet(directory, "train", 2)
-        given = epoch_plan.plan_pairs(
-            shards.sentence_offsets,
-            shards.document_offsets,
-            0,
-            len(shards.document_offsets) - 1,
-            sequence_length=32,
-            short_sequence_rate=DATA.short_sequence_rate,
-            draws=draws,
+def test_rows_hold_every_example_once_and_are_not_too_long(directory):
+    data = DataConfig(sequence_length=64, packing=3, short_sequence_rate=0.5)
+    plans = open_plans(directory, data=data)
+    plan = plans[0]
+    ids, sizes = plan.examples(np.arange(plans.num_rows))
+    assert np.array_equal(np.sort(ids), np.arange(len(plan.pairs)))
+    lengths = np.add.reduceat(sequence_lengths(plan.pairs[ids]), np.cumsum(sizes) - sizes)
+    assert lengths.max() <= 64 and sizes.max() <= 3 and (sizes > 1).any()
+    # Another place of the epoch gives another row, the same as when all are asked for.
+    one, size = plan.examples(np.array([5]))
+    start = sizes[:5].sum()
+    assert np.array_equal(one, ids[start : start + sizes[5]]) and size == sizes[5]
+
+
+def test_a_source_of_its_own_is_planned_alone(directory):
+    shards = ShardSet(directory, "train", 2)
+    bounds = shards.sentence_offsets[shards.document_offsets]
+    for first, last in ((0, 60), (60, 150)):
+        plans = EpochPlans(
+            directory / "plans", "train", shards, DATA, documents=(first, last)
         )
-        assert np.array_equal(plan.pairs[: len(given)], given)
-        if len(given) < plans.num_examples:
-            assert len(plan.pairs) == plans.num_examples
-            assert set(plan.pairs[len(given) :].tolist()) <= set(given.tolist())
-            return
-    pytest.fail("no epoch had fewer pairs than epoch 0")
+        for name in ("a_start", "b_start"):
+            place = plans[0].pairs[name]
+            assert bounds[first] <= place.min() and place.max() < bounds[last]
 
 
 def test_every_epoch_has_other_pairs_in_another_order(directory):
@@ -83,6 +89,10 @@ def test_seed_length_and_rate_each_give_another_plan(directory):
     for change in ({"seed": 1}, {"sequence_length": 40}, {"short_sequence_rate": 0.5}):
         data = DataConfig(**{"sequence_length": 32, **change})
         assert open_plans(directory, data=data)[0].pairs.tobytes() != base
+    shards = ShardSet(directory, "train", 2)
+    for task in ("sop", "none"):
+        other = EpochPlans(directory / "plans", "train", shards, DATA, sentence_task=task)
+        assert other[0].pairs.tobytes() != base
 
 
 def test_held_out_pairs_do_not_depend_on_the_seed(directory):
@@ -122,5 +132,5 @@ def test_old_plans_are_cleared_and_no_drafts_are_left(directory):
     assert sorted(path.name for path in recipe.iterdir()) == [
         "epoch-00004",
         "epoch-00005",
-        "num_examples.json",
+        "num_rows.json",
     ]

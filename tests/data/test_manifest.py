@@ -47,7 +47,7 @@ def test_a_changed_file_is_named_when_hashes_are_verified(directory):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(format_version=99), "format_version=99 must be 1"),
+        (lambda v: v.update(format_version=99), "format_version=99 must be 2"),
         (lambda v: v.pop("format_version"), "must be a manifest"),
         (lambda v: v.pop("splits"), "splits"),
         (lambda v: v.update(novel=1), "novel"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from bert_jax.data.draws import Draws
-from bert_jax.data.pairs import plan_pairs
+from bert_jax.data.pairs import NO_LABEL, Recipe, Text, plan_pairs, sequence_lengths
 from bert_jax.data.shards import offsets_of
 
 LENGTH = 32
@@ -95,26 +96,33 @@ def toy_documents() -> list[list[Sentence]]:
     return [[[next(tokens) for _ in range(n)] for n in document] for document in lengths]
 
 
-def ours(documents: list[list[Sentence]], seed: int) -> list[Pair]:
-    """All pairs of one epoch, as `plan_pairs` has them."""
-    sentence_offsets = offsets_of(np.array([len(s) for d in documents for s in d]))
-    document_offsets = offsets_of(np.array([len(d) for d in documents]))
-    pairs = plan_pairs(
-        sentence_offsets,
-        document_offsets,
+def text_of(documents: list[list[Sentence]]) -> Text:
+    """Where the sentences of documents lie."""
+    return Text(
+        offsets_of(np.array([len(s) for d in documents for s in d])),
+        offsets_of(np.array([len(d) for d in documents])),
         0,
         len(documents),
-        sequence_length=LENGTH,
-        short_sequence_rate=SHORT_RATE,
-        draws=Draws("test", seed),
     )
+
+
+def plan(
+    documents: list[list[Sentence]], seed: int, task: str = "nsp", rate: float = SHORT_RATE
+) -> np.ndarray:
+    """All sequences of one epoch, as `plan_pairs` has them."""
+    recipe = Recipe(task, LENGTH, rate)
+    return plan_pairs(text_of(documents), 0, len(documents), recipe, Draws("test", seed))
+
+
+def ours(documents: list[list[Sentence]], seed: int, task: str = "nsp") -> list[Pair]:
+    """The same as tokens."""
     return [
         (
             list(range(p["a_start"], p["a_start"] + p["a_length"])),
             list(range(p["b_start"], p["b_start"] + p["b_length"])),
             int(p["label"]),
         )
-        for p in pairs
+        for p in plan(documents, seed, task)
     ]
 
 
@@ -227,25 +235,73 @@ def test_one_document_gives_random_pairs_from_itself():
     assert all(a and b for a, b, _ in pairs)
 
 
-def test_blocks_draw_random_b_from_the_whole_split():
+def test_blocks_draw_random_b_from_the_whole_source():
+    text = text_of(toy_documents())
+    bounds = text.sentence_offsets[text.document_offsets]
+    for first, last in ((0, 8), (3, 8)):
+        seen: set[int] = set()
+        source = text._replace(first=first, last=last)
+        for seed in range(100):
+            recipe, draws = Recipe("nsp", LENGTH, 0.0), Draws("block", seed)
+            pairs = plan_pairs(source, 5, 7, recipe, draws)
+            a_document = np.searchsorted(bounds, pairs["a_start"], side="right") - 1
+            assert set(a_document) == {5, 6}
+            chosen = pairs[pairs["label"] == 1]
+            seen |= set(np.searchsorted(bounds, chosen["b_start"], side="right") - 1)
+        assert seen == set(range(first, last))
+
+
+def test_sentence_order_pairs_are_neighbours_half_of_them_exchanged():
     documents = toy_documents()
-    sentence_offsets = offsets_of(np.array([len(s) for d in documents for s in d]))
-    document_offsets = offsets_of(np.array([len(d) for d in documents]))
-    first, last = 5, 7
-    seen: set[int] = set()
-    for seed in range(100):
-        pairs = plan_pairs(
-            sentence_offsets,
-            document_offsets,
-            first,
-            last,
-            sequence_length=LENGTH,
-            short_sequence_rate=0.0,
-            draws=Draws("block", seed),
-        )
-        bounds = sentence_offsets[document_offsets]
-        a_document = np.searchsorted(bounds, pairs["a_start"], side="right") - 1
-        assert set(a_document) == {5, 6}
-        chosen = pairs[pairs["label"] == 1]
-        seen |= set(np.searchsorted(bounds, chosen["b_start"], side="right") - 1)
-    assert seen == set(range(8))
+    document_of = {t: i for i, d in enumerate(documents) for s in d for t in s}
+    labels: Counter[int] = Counter()
+    for seed in range(200):
+        for a, b, label in ours(documents, seed, "sop"):
+            labels[label] += 1
+            assert a
+            if label == NO_LABEL:
+                assert not b
+                continue
+            first, second = (b, a) if label else (a, b)
+            assert second[0] > first[-1]
+            assert document_of[first[0]] == document_of[second[-1]]
+            assert len(a) + len(b) <= LENGTH - 3
+    assert set(labels) == {0, 1, NO_LABEL}
+    # Within five standard deviations of a half; all of one label would be far off.
+    total = labels[0] + labels[1]
+    assert abs(labels[1] - total / 2) < 5 * np.sqrt(total) / 2
+
+
+def test_single_segments_hold_all_text_once_in_whole_sentences():
+    documents = toy_documents()
+    starts = {s[0] for d in documents for s in d}
+    ends = {s[-1] for d in documents for s in d}
+    sentence_of = {t: s for d in documents for s in d for t in s}
+    for seed in range(20):
+        sequences = ours(documents, seed, "none")
+        assert [t for a, _, _ in sequences for t in a] == list(range(len(sentence_of)))
+        for a, b, label in sequences:
+            assert not b and label == NO_LABEL and 0 < len(a) <= LENGTH - 2
+    # As many sentences as fit: the next one would not have. Only what is longer than a
+    # sequence is cut inside.
+    whole = plan(documents, 0, "none", rate=0.0)
+    for p in whole:
+        first, last = int(p["a_start"]), int(p["a_start"] + p["a_length"]) - 1
+        assert first in starts or len(sentence_of[first]) > LENGTH - 2
+        assert last in ends or len(sentence_of[last]) > LENGTH - 2
+    for one, following in itertools.pairwise(whole):
+        sentence = sentence_of[int(following["a_start"])]
+        same = int(following["a_start"]) not in {d[0][0] for d in documents}
+        if same:
+            assert one["a_length"] + min(len(sentence), LENGTH - 2) > LENGTH - 2
+
+
+def test_lengths_count_control_tokens():
+    for task, extra in (("nsp", 3), ("sop", 3), ("none", 2)):
+        pairs = plan(toy_documents(), 0, task)
+        lengths = sequence_lengths(pairs)
+        text = pairs["a_length"].astype(int) + pairs["b_length"]
+        has_b = pairs["b_length"] > 0
+        assert np.array_equal(lengths[has_b], text[has_b] + extra)
+        assert np.array_equal(lengths[~has_b], text[~has_b] + 2)
+        assert lengths.max() <= LENGTH

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from bert_jax.config import Config
+from bert_jax.data import corpus as corpus_module
 from bert_jax.data import prepare as prepare_module
 from bert_jax.data import ranges
 from bert_jax.data.manifest import check_manifest
@@ -136,7 +137,9 @@ def test_sentences_are_those_of_the_text(finished, corpus):
         offsets = np.asarray(shards.sentence_offsets)
         lengths = np.diff(offsets)
         out = np.zeros((len(lengths), lengths.max()), shards.token_dtype)
-        shards.gather(offsets[:-1], lengths, np.zeros_like(lengths), out)
+        shards.gather(
+            offsets[:-1], lengths, np.arange(len(lengths)), np.zeros_like(lengths), out
+        )
         for row, length in list(zip(shards.ids(out), lengths, strict=True))[::17]:
             sentence = tokenizer.decode(row[:length].tolist())
             assert sentence.removesuffix(".").strip() in text
@@ -157,7 +160,7 @@ def test_what_is_prepared_is_not_prepared_again(finished, corpus, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         pytest.fail("a source was opened")
 
-    monkeypatch.setattr(prepare_module, "open_source", refuse)
+    monkeypatch.setattr(corpus_module, "open_source", refuse)
     before = digests(finished)
     manifest = prepare(make_config(corpus), finished, report=quiet)
     assert manifest == check_manifest(finished)
@@ -175,27 +178,27 @@ def test_two_processes_make_the_same_bytes(finished, corpus, tmp_path):
 def test_interrupted_preparation_goes_on_where_it_stood(
     finished, corpus, tmp_path, monkeypatch
 ):
-    real, done = ranges.RangeWorker.run, []
+    real, done = ranges.RangeStage.__call__, []
 
-    def run(self: ranges.RangeWorker, item: ranges.Range) -> None:
+    def run(self: ranges.RangeStage, item: ranges.Range) -> None:
         if len(done) == 3:
             raise KeyboardInterrupt
         real(self, item)
         done.append(item.index)
 
-    monkeypatch.setattr(ranges.RangeWorker, "run", run)
+    monkeypatch.setattr(ranges.RangeStage, "__call__", run)
     config = make_config(corpus)
     with pytest.raises(KeyboardInterrupt):
         prepare(config, tmp_path / "data", report=quiet, num_processes=1)
     assert not (tmp_path / "data" / "manifest.json").exists()
 
-    def count(self: ranges.RangeWorker, item: ranges.Range) -> None:
+    def count(self: ranges.RangeStage, item: ranges.Range) -> None:
         real(self, item)
         again.append(item.index)
 
     again: list[int] = []
-    monkeypatch.setattr(ranges.RangeWorker, "run", count)
-    (tmp_path / "data" / "shards" / ".train-00003.tokens.npy.1.tmp").write_bytes(b"half")
+    monkeypatch.setattr(ranges.RangeStage, "__call__", count)
+    (tmp_path / "data" / "work" / ".range-00003.tokens.npy.1.tmp").write_bytes(b"half")
     monkeypatch.setattr(prepare_module, "train_tokenizer", None)
     prepare(config, tmp_path / "data", report=quiet, num_processes=1)
     assert done == [0, 1, 2]
@@ -204,7 +207,16 @@ def test_interrupted_preparation_goes_on_where_it_stood(
 
 
 @pytest.mark.parametrize(
-    "step", ["_scan", "_write_eval", "merge_offsets", "describe_files"]
+    "step",
+    [
+        "duplicates.first_of_each",
+        "prepare.save_held_out_shingles",
+        "selection.mark_shared",
+        "prepare.save_found",
+        "selection.near_duplicates",
+        "assemble.merge_offsets",
+        "assemble.describe_files",
+    ],
 )
 def test_interrupted_at_the_end_goes_on(finished, corpus, tmp_path, monkeypatch, step):
     def interrupt(*args: object) -> None:
@@ -212,10 +224,10 @@ def test_interrupted_at_the_end_goes_on(finished, corpus, tmp_path, monkeypatch,
 
     config = make_config(corpus)
     with monkeypatch.context() as patch:
-        patch.setattr(f"bert_jax.data.assemble.{step}", interrupt)
+        patch.setattr(f"bert_jax.data.{step}", interrupt)
         with pytest.raises(KeyboardInterrupt):
             prepare(config, tmp_path / "data", report=quiet, num_processes=1)
-    monkeypatch.setattr(ranges.RangeWorker, "run", None)
+    monkeypatch.setattr(ranges.RangeStage, "__call__", None)
     prepare(config, tmp_path / "data", report=quiet, num_processes=1)
     assert digests(tmp_path / "data") == digests(finished)
 
@@ -237,7 +249,7 @@ def test_a_corpus_that_changed_meanwhile_begins_anew(corpus, tmp_path, monkeypat
 def test_near_duplicates_of_training_text_are_not_held_out(tmp_path):
     texts = tmp_path / "texts"
     write_corpus(texts, articles=60)
-    config = make_config(texts, eval_fraction=0.3)
+    config = make_config(texts, eval_fraction=0.3, drop_duplicates=False)
     plain = prepare(config, tmp_path / "plain", report=quiet, num_processes=1)
     assert plain.dropped["near_duplicates_of_training_text"] == 0
     # Each article once more, under another title: most held-out ones now stand in training.
@@ -292,7 +304,7 @@ def test_a_sentencepiece_vocabulary_serves_as_well(corpus, tmp_path):
 def test_a_given_tokenizer_that_cannot_be_used_is_found_before_the_corpus_is_read(
     finished, corpus, tmp_path, monkeypatch, kind
 ):
-    monkeypatch.setattr(prepare_module, "open_source", None)
+    monkeypatch.setattr(corpus_module, "open_source", None)
     monkeypatch.setattr(prepare_module, "source_fingerprint", None)
     values = make_config(corpus).to_dict()
     values["tokenizer"] = {"path": str(finished / "tokenizer"), "kind": "sentencepiece"}
@@ -377,7 +389,8 @@ def test_progress_is_reported_to_its_end(corpus, tmp_path):
         report=lambda label, done, total: seen.update({label: (done, total)}),
         num_processes=1,
     )
-    assert {"vocabulary", "tokenize", "compare splits"} <= set(seen)
+    assert {"vocabulary", "tokenize", "find duplicates", "write shards"} <= set(seen)
+    assert "compare splits" in seen
     assert all(done == total for done, total in seen.values())
 
 
@@ -385,6 +398,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from bert_jax.config import Config
+from bert_jax.data import corpus as corpus_module
 from bert_jax.data import ranges
 from bert_jax.data.prepare import prepare
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -50,9 +51,10 @@ def test_rows_are_cls_a_sep_b_sep_of_the_text(open_stream, documents):
     joined = " ".join(map(str, ["", *text, ""]))
     for step in range(20):
         batch = stream.batch_at(step)
-        for ids, types, mask in zip(*batch[:3], strict=True):
-            size = int(mask.sum())
-            assert mask.tolist() == [1] * size + [0] * (32 - size)
+        for ids, types, sequence, places in zip(*batch[:4], strict=True):
+            size = int(sequence.sum())
+            assert sequence.tolist() == [1] * size + [0] * (32 - size)
+            assert places.tolist() == [*range(size), *[0] * (32 - size)]
             assert ids[size:].tolist() == [0] * (32 - size)
             assert ids[0] == 2 and ids[size - 1] == 3
             (middle,) = np.flatnonzero(ids[: size - 1] == 3)
@@ -68,23 +70,34 @@ def test_rows_are_cls_a_sep_b_sep_of_the_text(open_stream, documents):
 def test_dtypes_are_those_of_the_contract(open_stream):
     batch = open_stream().batch_at(0)
     names = {name: value.dtype.name for name, value in batch._asdict().items()}
+    tables = ("input_ids", "token_type_ids", "sequence_ids", "position_ids")
     assert names == {
-        "input_ids": "int32",
-        "token_type_ids": "int32",
-        "attention_mask": "int32",
-        "next_sentence_labels": "int32",
+        **dict.fromkeys(tables, "int32"),
+        "word_starts": "bool",
+        "sequence_starts": "int32",
+        "sentence_labels": "int32",
         "example_ids": "uint32",
+        "sources": "uint32",
         "epochs": "uint32",
+        "mask_stages": "int32",
     }
+
+
+def test_word_starts_are_those_of_the_shards(open_stream):
+    batch = open_stream().batch_at(0)
+    text = (batch.sequence_ids > 0) & (batch.input_ids >= 5)
+    # The shards of these tests let a word start at every even id.
+    assert np.array_equal(batch.word_starts[text], batch.input_ids[text] % 2 == 0)
+    assert batch.word_starts[(batch.sequence_ids > 0) & ~text].all()
 
 
 def test_an_epoch_serves_every_example_once_and_both_labels(open_stream):
     stream = open_stream()
-    steps = -(-stream.examples_per_epoch // ROWS)
+    steps = -(-stream.rows_per_epoch // ROWS)
     batches = [stream.batch_at(step) for step in range(steps)]
-    seen = np.concatenate([b.example_ids[b.epochs == 0] for b in batches])
-    assert len(seen) == len(np.unique(seen)) == stream.examples_per_epoch
-    labels = np.concatenate([b.next_sentence_labels for b in batches])
+    seen = np.concatenate([b.example_ids[b.epochs == 0].ravel() for b in batches])
+    assert len(seen) == len(np.unique(seen)) == stream.rows_per_epoch
+    labels = np.concatenate([b.sentence_labels for b in batches])
     assert 0.45 < labels.mean() < 0.75
 
 
@@ -131,9 +144,9 @@ def test_batch_hash_tells_batches_apart(open_stream):
 
 def test_a_batch_may_span_epochs(open_stream):
     stream = open_stream()
-    last = stream.examples_per_epoch // ROWS
+    last = stream.rows_per_epoch // ROWS
     batch = stream.batch_at(last)
-    kept = stream.examples_per_epoch % ROWS
+    kept = stream.rows_per_epoch % ROWS
     assert batch.epochs.tolist() == [0] * kept + [1] * (ROWS - kept)
 
 
@@ -146,7 +159,7 @@ def test_a_batch_larger_than_the_corpus_takes_several_epochs(prepared, tokenizer
         global_batch_size=64,
         tokenizer=tokenizer,
     )
-    assert stream.examples_per_epoch < 10
+    assert stream.rows_per_epoch < 10
     batch = stream.batch_at(3)
     assert len(np.unique(batch.epochs)) > 5
     assert same(batch, next(stream.iterate(3, 4)))
@@ -154,11 +167,11 @@ def test_a_batch_larger_than_the_corpus_takes_several_epochs(prepared, tokenizer
 
 def test_held_out_batches_stay_in_one_epoch_and_begin_again(open_stream):
     stream = open_stream(split="eval")
-    steps = -(-3 * stream.examples_per_epoch // ROWS)
+    steps = -(-3 * stream.rows_per_epoch // ROWS)
     batches = [stream.batch_at(step) for step in range(steps)]
     assert all(not batch.epochs.any() for batch in batches)
     ids = np.concatenate([batch.example_ids for batch in batches])
-    n = stream.examples_per_epoch
+    n = stream.rows_per_epoch
     assert np.array_equal(ids[:n], ids[n : 2 * n])
 
 
@@ -259,8 +272,10 @@ def test_a_directory_that_cannot_be_written_has_its_plans_in_the_cache(
     open_stream, directory, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("BERT_JAX_CACHE", str(tmp_path / "cache"))
+    # Nothing in the background, which would write what is about to be removed.
+    monkeypatch.setattr("bert_jax.data.stream.PLAN_AHEAD_SHARE", 2.0)
     stream = open_stream()
-    last = stream.examples_per_epoch // ROWS
+    last = stream.rows_per_epoch // ROWS
     expected = [stream.batch_at(step) for step in (0, last, 3 * last)]
     assert not (tmp_path / "cache").exists()
     shutil.rmtree(directory / "plans")
@@ -273,7 +288,65 @@ def test_a_directory_that_cannot_be_written_has_its_plans_in_the_cache(
     assert folder.name == load_manifest(directory).sha256[:16]
 
 
-def test_num_examples_is_written_once(open_stream, directory):
+def test_the_number_of_rows_is_written_once(open_stream, directory):
     stream = open_stream()
-    (path,) = Path(directory).glob("plans/*/num_examples.json")
-    assert json.loads(path.read_text()) == stream.examples_per_epoch
+    (path,) = Path(directory).glob("plans/*/num_rows.json")
+    assert json.loads(path.read_text()) == stream.rows_per_epoch
+
+
+PACKED = dataclasses.replace(DATA, sequence_length=64, packing=4, short_sequence_rate=0.5)
+
+
+def sequences_of(batch: PretrainingBatch) -> dict[tuple[int, int], tuple]:
+    """(epoch, example id) → ids, types, word starts and label of each sequence."""
+    found = {}
+    for row in range(len(batch.input_ids)):
+        for slot in range(batch.example_ids.shape[1]):
+            inside = batch.sequence_ids[row] == slot + 1
+            if inside.any():
+                key = int(batch.epochs[row]), int(batch.example_ids[row, slot])
+                assert batch.sequence_starts[row, slot] == np.flatnonzero(inside)[0]
+                assert np.array_equal(
+                    batch.position_ids[row][inside], np.arange(inside.sum())
+                )
+                found[key] = (
+                    batch.input_ids[row][inside].tolist(),
+                    batch.token_type_ids[row][inside].tolist(),
+                    batch.word_starts[row][inside].tolist(),
+                    int(batch.sentence_labels[row, slot]),
+                )
+            else:
+                assert batch.sentence_labels[row, slot] == -1
+    return found
+
+
+@pytest.mark.parametrize("task", ["nsp", "sop", "none"])
+def test_packed_rows_hold_the_sequences_of_unpacked_ones(open_stream, task):
+    packed = open_stream(data=PACKED, sentence_task=task)
+    alone = open_stream(data=dataclasses.replace(PACKED, packing=1), sentence_task=task)
+    steps = [packed.rows_per_epoch // ROWS, alone.rows_per_epoch // ROWS]
+    assert steps[0] < 0.8 * steps[1]
+    together, single = {}, {}
+    for step in range(steps[0] + 1):
+        together |= sequences_of(packed.batch_at(step))
+    for step in range(steps[1] + 1):
+        single |= sequences_of(alone.batch_at(step))
+    first_epoch = {key for key in together if key[0] == 0}
+    assert first_epoch == {key for key in single if key[0] == 0}
+    assert all(together[key] == single[key] for key in first_epoch)
+    labels = {value[3] for value in together.values()}
+    assert labels == {"nsp": {0, 1}, "sop": {0, 1, -1}, "none": {-1}}[task]
+
+
+@pytest.mark.parametrize("host_count", [2, 8])
+def test_hosts_agree_on_packed_rows(open_stream, host_count):
+    whole = open_stream(data=PACKED)
+    hosts = [
+        open_stream(data=PACKED, host_index=i, host_count=host_count)
+        for i in range(host_count)
+    ]
+    for step in (0, 9, 100):
+        slices = [host.batch_at(step) for host in hosts]
+        joined = PretrainingBatch(*map(np.concatenate, zip(*slices, strict=True)))
+        assert same(joined, whole.batch_at(step))
+        assert {host.batch_hash(step) for host in hosts} == {whole.batch_hash(step)}

@@ -22,7 +22,9 @@ def words_of(directory: Path, split: str) -> set[str]:
     starts = np.asarray(shards.sentence_offsets)[np.asarray(shards.document_offsets)]
     lengths = np.diff(starts)
     stored = np.zeros((len(lengths), lengths.max()), shards.token_dtype)
-    shards.gather(starts[:-1], lengths, np.zeros_like(lengths), stored)
+    shards.gather(
+        starts[:-1], lengths, np.arange(len(lengths)), np.zeros_like(lengths), stored
+    )
     rows = zip(shards.ids(stored), lengths.tolist(), strict=True)
     return {
         word

@@ -8,11 +8,11 @@ from __future__ import annotations
 import pathlib
 
 import numpy as np
+from batches import make_masking, unpacked_batch
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.bert_config import BertConfig
 from bert_jax.config_sections import OptimConfig
-from bert_jax.objective.masking import Masking
 
 FOLDER = pathlib.Path(__file__).parent
 MODEL_FILE = FOLDER / "model.npz"
@@ -34,13 +34,7 @@ CONFIG = BertConfig(
 NUM_STEPS = 20
 SEED = 11
 CLS, SEP = 2, 3
-MASKING = Masking(
-    mask_rate=0.2,
-    max_predictions=4,
-    mask_id=4,
-    special_ids=(0, 1, 2, 3, 4),
-    vocab_size=CONFIG.vocab_size,
-)
+MASKING = make_masking(rate=0.2, most=4, vocab_size=CONFIG.vocab_size)
 # All of it decides the result: the clip is between the smallest and the largest gradient
 # norm, the warm-up ends at step 5, and the decay is ten times the usual one.
 OPTIMIZERS = {
@@ -80,11 +74,11 @@ def training_batch(step: int, seed: int = 0) -> PretrainingBatch:
     ids_BL[np.arange(4), starts_B - 1] = SEP
     ids_BL[np.arange(4), lengths_B - 1] = SEP
     mask_BL = index_L < lengths_B[:, None]
-    return PretrainingBatch(
-        input_ids=np.where(mask_BL, ids_BL, 0).astype(np.int32),
-        token_type_ids=(mask_BL & (index_L >= starts_B[:, None])).astype(np.int32),
-        attention_mask=mask_BL.astype(np.int32),
-        next_sentence_labels=rng.integers(0, 2, 4).astype(np.int32),
-        example_ids=np.arange(4 * step, 4 * step + 4).astype(np.uint32),
-        epochs=np.full(4, step // 10, np.uint32),
+    return unpacked_batch(
+        np.where(mask_BL, ids_BL, 0),
+        mask_BL & (index_L >= starts_B[:, None]),
+        mask_BL,
+        labels_B=rng.integers(0, 2, 4),
+        example_ids_B=np.arange(4 * step, 4 * step + 4),
+        epochs_B=np.full(4, step // 10),
     )

@@ -17,12 +17,12 @@ import jax
 import numpy as np
 import torch
 import transformers
+from batches import mask_batch
 from golden import cases, torch_peer
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.bert_config import BertConfig
-from bert_jax.objective.masking import MaskedTokens, mask_tokens
-from bert_jax.random_bits import fold
+from bert_jax.objective.masking import MaskedTokens
 
 PROVENANCE = (
     f"tests/golden/make_goldens.py, transformers {transformers.__version__}, "
@@ -35,13 +35,7 @@ def masked_batches(seed: int) -> list[tuple[PretrainingBatch, MaskedTokens]]:
     result = []
     for step in range(cases.NUM_STEPS):
         batch = cases.training_batch(step, seed)
-        seeds_B = fold(cases.SEED, batch.epochs, batch.example_ids)
-        masked = mask_tokens(
-            jax.numpy.asarray(batch.input_ids),
-            jax.numpy.asarray(batch.attention_mask),
-            seeds_B,
-            cases.MASKING,
-        )
+        masked = mask_batch(batch, cases.MASKING, cases.SEED)
         result.append((batch, jax.tree.map(np.asarray, masked)))
     return result
 

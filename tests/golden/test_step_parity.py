@@ -11,13 +11,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from batches import mask_batch
 from golden import cases
 from golden.hugging_face_names import params_from_hugging_face
 from golden.training import train
 
-from bert_jax.objective.masking import mask_tokens
 from bert_jax.optim import optimizer
-from bert_jax.random_bits import fold
 
 LOSS_TOLERANCE = 1e-4
 
@@ -43,8 +42,7 @@ def batches():
 
 def test_masks_are_those_that_the_golden_run_was_given(golden, batches):
     for batch, expected in zip(batches, golden["masked_input_ids"], strict=True):
-        seeds_B = fold(cases.SEED, batch.epochs, batch.example_ids)
-        masked = mask_tokens(batch.input_ids, batch.attention_mask, seeds_B, cases.MASKING)
+        masked = mask_batch(batch, cases.MASKING, cases.SEED)
         assert np.array_equal(masked.input_ids, expected), "run make_goldens.py again"
 
 

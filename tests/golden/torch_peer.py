@@ -110,10 +110,10 @@ def train(
         model.zero_grad()
         output = model(
             torch.tensor(masked.input_ids).long(),
-            attention_mask=torch.from_numpy(batch.attention_mask),
+            attention_mask=torch.from_numpy((batch.sequence_ids > 0).astype(np.int32)),
             token_type_ids=torch.from_numpy(batch.token_type_ids),
             labels=torch.from_numpy(_labels(masked)),
-            next_sentence_label=torch.from_numpy(batch.next_sentence_labels).long(),
+            next_sentence_label=torch.from_numpy(batch.sentence_labels[:, 0]).long(),
         )
         output.loss.backward()
         losses.append(output.loss.item())

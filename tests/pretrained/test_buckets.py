@@ -95,6 +95,25 @@ def test_nothing_is_no_input(shape: tuple[int, int]) -> None:
         make_model("BertModel")(np.zeros(shape, np.int32))
 
 
+def test_a_model_of_one_position() -> None:
+    model = make_model("BertModel", max_position_embeddings=1)
+    ids = np.array([[7], [9], [7]])
+    found, expected = model(ids), network_answer(model, input_ids=ids)
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-6)
+
+
+def test_the_kinds_of_dims_are_asked_for_once_a_bucket() -> None:
+    buckets._kinds_of_dims.cache_clear()
+    model = make_model("BertModel")
+    for length in (3, 9, 16):
+        model(rows(length))
+    assert buckets._kinds_of_dims.cache_info().misses == 1
+    for length in (17, 18):
+        model(rows(length), output_hidden_states=True)
+    assert buckets._kinds_of_dims.cache_info().misses == 2
+
+
 @pytest.mark.parametrize(
     ("length", "longest", "bucket"),
     [

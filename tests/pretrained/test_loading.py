@@ -248,6 +248,16 @@ def test_a_flipped_bit_in_a_slot_of_the_optimizer(tiny_tf1: Path, tmp_path: Path
         BertModel.from_pretrained(copy)
 
 
+def test_an_export_of_another_version_is_refused(tmp_path: Path) -> None:
+    arrays = make_arrays("BertModel")
+    path = write_folder(tmp_path, arrays, "BertModel") / "model.safetensors"
+    write_safetensors(path, arrays, {"bert_jax_format_version": "1"})
+    BertModel.from_pretrained(tmp_path)
+    write_safetensors(path, arrays, {"bert_jax_format_version": "2"})
+    with pytest.raises(ValueError, match=r"_format_version='2' must be 1; it was written"):
+        BertModel.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["", "model.safetensors", "nowhere/at/all"])
 def test_paths_that_are_no_model(path: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "model", make_arrays("BertModel"))

@@ -16,7 +16,7 @@ import bert_jax
 from bert_jax import cli
 from bert_jax.bert_config import BertConfig
 from bert_jax.formats.safetensors_files import read_safetensors
-from bert_jax.pretrained import export
+from bert_jax.pretrained import export, sources
 from bert_jax.pretrained.classes import MODEL_CLASSES
 from bert_jax.pretrained.model_card import Origin
 from bert_jax.pretrained.stablehlo import INPUTS, run_stablehlo
@@ -181,6 +181,19 @@ def test_a_tokenizer_that_was_changed_is_refused(
         file.write("more\n")
     with pytest.raises(ValueError, match=r"vocab\.txt has SHA-256"):
         bert_jax.BertTokenizer.from_pretrained(tmp_path / "out")
+
+
+def test_the_card_names_the_source(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its owner where it is one of the Hub, without the folders of this machine."""
+    source = shared_data / "hf_weights" / "tiny_bert_safetensors"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "hub_folder", lambda name: source)
+    for place, said in ((str(source), source.name), ("someone/a-bert", "someone/a-bert")):
+        convert(place, tmp_path / said.replace("/", "-"), "hf", None)
+        card = (tmp_path / said.replace("/", "-") / "README.md").read_text()
+        assert f"Converted by bert_jax from {said}." in card
 
 
 def test_an_encoder_without_pooler_stays_one(shared_data: Path, tmp_path: Path) -> None:

@@ -40,6 +40,17 @@ def test_padding_and_order_do_not_matter(model_path: Path, pooling: str) -> None
     np.testing.assert_allclose(backwards[::-1], found, atol=2e-6)
 
 
+def test_a_checkpoint_of_2018_by_its_prefix(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative, too, where the prefix looks like a name of the Hub."""
+    folder = shared_data / "tf_checkpoint" / "tiny"
+    monkeypatch.chdir(folder.parent)
+    expected = embed(folder, TEXTS)
+    for path in (folder / "bert_model.ckpt", "tiny/bert_model.ckpt"):
+        np.testing.assert_array_equal(embed(path, TEXTS), expected)
+
+
 def test_normalized(model_path: Path) -> None:
     plain, normalized = (embed(model_path, TEXTS, normalize=n) for n in (False, True))
     np.testing.assert_allclose(np.linalg.norm(normalized, axis=1), 1.0, atol=1e-6)
@@ -157,7 +168,8 @@ def test_the_verb_reads_a_stream_and_writes_a_file(
         (["a", "--output={tmp}/nowhere/x.npy"], "its folder is not there"),
         (["--input={tmp}/latin.txt"], "must be UTF-8; byte 1 of it is 0xe9"),
         (["--input={tmp}/empty.txt"], "has no text"),
-        (["--input={tmp}/absent.txt"], "absent.txt must be a file; it is not there"),
+        (["--input={tmp}/absent.txt"], "absent.txt must be a file, one text a line"),
+        (["--input={tmp}"], "must be a file, one text a line"),
     ],
 )
 def test_mistakes_take_one_line(

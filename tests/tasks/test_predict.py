@@ -104,3 +104,21 @@ def test_a_model_without_a_classifier_is_refused(
     assert cli.main(["predict", str(tiny_workdir), "ba"]) == 2
     error = capsys.readouterr().err
     assert "classifier" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "class_name", ["BertForTokenClassification", "BertForMultipleChoice"]
+)
+def test_a_classifier_of_something_else_is_refused(
+    class_name: str, make_classifier: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Published taggers have a pooler, so that their weights would fit."""
+    path = make_classifier(["number"], "regression")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "architectures": [class_name]}))
+    (path / "SHA256SUMS").unlink()
+    BertForSequenceClassification.from_pretrained(path, strict_head=True)  # they do fit
+    capsys.readouterr()
+    assert cli.main(["predict", str(path), "ba"]) == 2
+    error = capsys.readouterr().err
+    assert f"it is a {class_name}" in error and error.count("\n") == 1

@@ -49,10 +49,16 @@ def compile_step(config: Config, mesh: jax.sharding.Mesh) -> Any:
     rows, length = config.train.global_batch_size, config.data.sequence_length
     check_batch(mesh, rows)
     program = Program(config, AnyVocabulary(config.tokenizer.vocab_size), mesh)
+    per_row = config.data.packing
     batch = PretrainingBatch(
-        *[jnp.zeros((rows, length), jnp.int32)] * 3,
-        jnp.zeros(rows, jnp.int32),
-        *[jnp.zeros(rows, jnp.uint32)] * 2,
+        *[jnp.zeros((rows, length), jnp.int32)] * 4,
+        word_starts=jnp.zeros((rows, length), bool),
+        sequence_starts=jnp.zeros((rows, per_row), jnp.int32),
+        sentence_labels=jnp.zeros((rows, per_row), jnp.int32),
+        example_ids=jnp.zeros((rows, per_row), jnp.uint32),
+        sources=jnp.zeros(rows, jnp.uint32),
+        epochs=jnp.zeros(rows, jnp.uint32),
+        mask_stages=jnp.zeros(rows, jnp.int32),
     )
     placed = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=batch_sharding(mesh)),

@@ -1,4 +1,4 @@
-"""Which words a batch asks for, once more: plain NumPy, one row at a time.
+"""Which words a batch of one sequence a row asks for, once more: plain NumPy.
 
 Shapes: L length, N predictions.
 """
@@ -35,12 +35,12 @@ def targets(
     found: list[int] = []
     for ids_L, inside_L, epoch, example in zip(
         batch.input_ids,
-        batch.attention_mask,
+        batch.sequence_ids,
         batch.epochs,
-        batch.example_ids,
+        batch.example_ids[:, 0],
         strict=True,
     ):
-        row_seed = fold(seed, epoch, example, 0)
+        row_seed = fold(seed, 0, epoch, example, 0)
         score_L = (mix(row_seed ^ (places_L * np.uint32(0x9E3779B9))) >> 8).astype(int)
         score_L[(inside_L == 0) | np.isin(ids_L, tokenizer.special_ids)] = -1
         wanted = max(1, round(int(inside_L.sum()) * rate))

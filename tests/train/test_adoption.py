@@ -115,6 +115,24 @@ def test_a_language_without_spaces(tiny_workdir: Path, tmp_path: Path) -> None:
     assert losses[1][0] != pytest.approx(losses[0][0], 1e-5)
 
 
+def test_a_second_phase_has_longer_rows_over_the_same_shards(
+    tiny_root: Path, tiny_workdir: Path, tmp_path: Path
+) -> None:
+    text = tiny_root / "text" / "a.txt"
+    model = Path(shutil.copytree(tiny_workdir, tmp_path / "first"))
+    config = config_from(model, text, num_steps=3)
+    data = dataclasses.replace(config.data, sequence_length=24, packing=2)
+    second = adopt(dataclasses.replace(config, data=data))
+    assert Path(second.data.directory) == tiny_root / "data"
+    start(dataclasses.replace(config, data=data), tmp_path / "second")
+    assert not (tmp_path / "cache" / "bert_jax" / "data").exists()
+    new, old = held_out_losses(tmp_path / "second"), held_out_losses(model)
+    assert new[0] < old[0]
+    # Of other text the shards are no use: its own are made, with the same vocabulary.
+    other = dataclasses.replace(config.data, eval_fraction=0.2)
+    assert not adopt(dataclasses.replace(config, data=other)).data.directory
+
+
 def test_one_segment_is_too_few(tmp_path: Path) -> None:
     config = BertConfig(
         vocab_size=64,

@@ -6,19 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import make_masking, mask_batch, unpacked_batch
 from flax import nnx
 
 from bert_jax.batch import PretrainingBatch
 from bert_jax.config_sections import MeshConfig
-from bert_jax.objective.masking import Masking, mask_tokens
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.parallel.mesh import make_mesh
-from bert_jax.random_bits import fold
 from bert_jax.train.evaluation import make_evaluate, mean_of_terms, unigram_metrics
 
-MASKING = Masking(
-    mask_rate=0.15, max_predictions=5, mask_id=4, special_ids=(0, 1, 2, 3, 4), vocab_size=50
-)
+MASKING = make_masking(rate=0.15, most=5, vocab_size=50)
 
 
 def test_sums_and_weights_are_added_before_they_are_divided() -> None:
@@ -33,13 +30,13 @@ def batch(seed: int, rows: int = 8, length: int = 32) -> PretrainingBatch:
     rng = np.random.default_rng(seed)
     ids_BL = rng.zipf(1.5, (rows, length)).clip(max=45).astype(np.int32) + 4
     ones_BL = (np.arange(length) < rng.integers(8, length, (rows, 1))).astype(np.int32)
-    return PretrainingBatch(
+    return unpacked_batch(
         ids_BL,
         np.zeros_like(ids_BL),
         ones_BL,
-        rng.integers(0, 2, rows).astype(np.int32),
-        np.arange(rows, dtype=np.uint32),
-        np.full(rows, seed, np.uint32),
+        labels_B=rng.integers(0, 2, rows),
+        example_ids_B=np.arange(rows),
+        epochs_B=np.full(rows, seed),
     )
 
 
@@ -55,10 +52,9 @@ def test_unigram_baseline_in_plain_numpy(mesh: MeshConfig) -> None:
     )
     labels, nsp = [], []
     for b in batches:
-        seeds_B = fold(9, b.epochs, b.example_ids)
-        masked = mask_tokens(b.input_ids, b.attention_mask, seeds_B, MASKING)
+        masked = mask_batch(b, MASKING, 9)
         labels.append(np.asarray(masked.labels)[np.asarray(masked.weights) > 0])
-        nsp.append(b.next_sentence_labels)
+        nsp.append(b.sentence_labels[:, 0])
     labels = np.concatenate(labels)
     assert found["mlm_loss"] == pytest.approx(-np.log(probs_V[labels]).mean(), rel=1e-5)
     assert found["mlm_accuracy"] == pytest.approx((labels == probs_V.argmax()).mean())

@@ -138,7 +138,7 @@ def held_out(
     # Negative control: neither the rate nor the seed of training asks for the same words.
     expected = drawn.pop((0.15, HELD_OUT_SEED))
     assert len(expected) > 40 and expected not in drawn.values()
-    return np.array(expected), np.concatenate([b.next_sentence_labels for b in batches])
+    return np.array(expected), np.concatenate([b.sentence_labels[:, 0] for b in batches])
 
 
 def test_evaluation_asks_the_same_whatever_is_trained(
@@ -165,9 +165,8 @@ def test_unigram_metrics_in_plain_numpy(
     shards = ShardSet(
         directory, "train", check_manifest(directory).splits["train"]["shards"]
     )
-    stored = np.zeros((1, shards.num_tokens), shards.token_dtype)
-    shards.gather(np.array([0]), np.array([shards.num_tokens]), np.array([0]), stored)
-    counts_V = np.bincount(shards.ids(stored)[0], minlength=tokenizer.vocab_size)
+    stored = shards.stretch(0, shards.num_tokens)
+    counts_V = np.bincount(shards.ids(stored), minlength=tokenizer.vocab_size)
     # Words that do not stand there and rare ones, of which the floor must be seen.
     assert (counts_V == 0).any() and ((counts_V > 1) & (counts_V < 100)).any()
     floored_V = np.maximum(counts_V, 1)
@@ -198,12 +197,12 @@ def test_a_step_asks_what_the_configuration_says(
     assert asked_N.tolist() not in others
     _, metrics = job.train_step(state._replace(params=params), job.place(batch))
     expected = answers_of_the_deaf(
-        words_V[: tokenizer.vocab_size], sentences_2, asked_N, batch.next_sentence_labels
+        words_V[: tokenizer.vocab_size], sentences_2, asked_N, batch.sentence_labels[:, 0]
     )
     assert {name: float(metrics[name]) for name in expected} == pytest.approx(
         expected, rel=RTOL
     )
-    assert job.count_tokens(batch) == batch.attention_mask.sum()
+    assert job.count_tokens(batch) == (batch.sequence_ids > 0).sum()
     # 2 steps of warm-up to 1e-3, then the line that ends at step 6.
     rates = [job.learning_rate(step) for step in range(6)]
     assert rates == pytest.approx([0, 5e-4, 2e-3 / 3, 5e-4, 1e-3 / 3, 1e-3 / 6], rel=RTOL)
@@ -272,5 +271,75 @@ def test_each_device_is_told_to_keep_its_rows(
         rf"sharding_constraint %\S+ {rows} : tensor<(.*)xf32>", lowered.as_text()
     )
     # Between layers, before the head for words, before that for sentences.
-    expected = {"8x32x32", f"8x{PREDICTIONS}x32", "8x32"}
+    expected = {"8x32x32", f"8x{PREDICTIONS}x32", "8x1x32"}
     assert set(told) == (expected if is_told else set())
+
+
+def with_fields(config: Config, **sections: dict[str, Any]) -> Config:
+    """The configuration with some fields of its sections changed."""
+    values = config.to_dict()
+    return Config.from_dict({**values, **{k: values[k] | v for k, v in sections.items()}})
+
+
+def test_the_mask_rate_moves_with_the_steps(config: Config, tokenizer: Tokenizer) -> None:
+    objective = {"mask_rate": 0.3, "final_mask_rate": 0.1}
+    config = with_fields(config, objective=objective, train={"num_steps": 48})
+    setup = Setup(config, tokenizer, mesh_of(ONE))
+    job = setup.job()
+    state = job.init()
+    asked = {}
+    for step in (0, 23, 47):
+        (batch,) = job.batches(step, step + 1)
+        stage = step * 16 // 48
+        assert batch.mask_stages.tolist() == [stage] * 8
+        rate = 0.3 - 0.2 * stage / 15
+        params, words_V, _ = deaf(state.params)
+        state, metrics = job.train_step(
+            state._replace(params=params, step=jnp.asarray(step, jnp.int32)),
+            job.place(batch),
+        )
+        asked[step] = targets(batch, tokenizer, rate, PREDICTIONS, SEED)
+        answers = answers_of_the_deaf(
+            words_V[: tokenizer.vocab_size], np.zeros(2), asked[step], np.zeros(8, int)
+        )
+        assert float(metrics["mlm_loss"]) == pytest.approx(answers["mlm_loss"], rel=RTOL)
+    assert len(asked[47]) < 0.5 * len(asked[0])
+
+
+@pytest.mark.parametrize("task", ["nsp", "sop", "none"])
+def test_packed_rows_train_the_same_on_every_mesh(
+    config: Config, tokenizer: Tokenizer, task: str
+) -> None:
+    config = with_fields(
+        config,
+        model={"num_hidden_layers": 1},
+        data={"packing": 3, "short_sequence_rate": 0.9},
+        objective={"sentence_task": task, "masking": "whole_word"},
+    )
+    found = []
+    for shape in (ONE, EIGHT):
+        job = Setup(config, tokenizer, mesh_of(shape)).job()
+        state, batch = job.init(), next(job.batches(0, 1))
+        assert (batch.example_ids[:, 1] > 0).any()  # more than one sequence in a row
+        _, metrics = job.train_step(state, job.place(batch))
+        losses = {"mlm_loss"} if task == "none" else {"mlm_loss", f"{task}_loss"}
+        assert losses == {name for name in metrics if name.endswith("_loss")}
+        found.append([float(metrics[name]) for name in sorted({*losses, "grad_norm"})])
+    np.testing.assert_allclose(found[1], found[0], rtol=RTOL)
+
+
+def test_held_out_words_are_the_same_with_and_without_packing(
+    config: Config, tokenizer: Tokenizer
+) -> None:
+    """All of the held-out text: as many predictions, and the same mean loss."""
+    losses = []
+    for packing in (1, 4):
+        data = {"packing": packing, "short_sequence_rate": 0.9}
+        changed = with_fields(
+            config,
+            data=data,
+            train={"global_batch_size": 1, "eval_batches": 10_000},
+        )
+        setup = Setup(changed, tokenizer, mesh_of(ONE))
+        losses.append(setup.evaluate(setup.job().init().params))
+    assert losses[0] == pytest.approx(losses[1], rel=RTOL)

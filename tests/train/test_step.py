@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from batches import make_masking, unpacked_batch
 from flax import nnx
 
 from bert_jax.batch import PretrainingBatch
@@ -24,7 +25,6 @@ from bert_jax.bert_config import BertConfig
 from bert_jax.config_sections import MeshConfig, OptimConfig
 from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.objective.losses import LossFn, Terms
-from bert_jax.objective.masking import Masking
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.optimizer import make_optimizer
 from bert_jax.parallel.mesh import make_mesh
@@ -215,24 +215,18 @@ def bert_batch(step: int) -> PretrainingBatch:
     inside_BL = np.arange(LENGTH) < lengths_B[:, None]
     ids_BL = np.where(inside_BL, rng.integers(5, BERT.vocab_size, (ROWS, LENGTH)), 0)
     ids_BL[:, 0] = 2
-    return PretrainingBatch(
-        input_ids=ids_BL.astype(np.int32),
-        token_type_ids=(inside_BL & (np.arange(LENGTH) > 3)).astype(np.int32),
-        attention_mask=inside_BL.astype(np.int32),
-        next_sentence_labels=rng.integers(0, 2, ROWS).astype(np.int32),
-        example_ids=rng.permutation(ROWS).astype(np.uint32) + ROWS * step,
-        epochs=np.zeros(ROWS, np.uint32),
+    return unpacked_batch(
+        ids_BL,
+        inside_BL & (np.arange(LENGTH) > 3),
+        inside_BL,
+        labels_B=rng.integers(0, 2, ROWS),
+        example_ids_B=rng.permutation(ROWS) + ROWS * step,
+        epochs_B=np.zeros(ROWS),
     )
 
 
 BATCHES = [bert_batch(step) for step in range(STEPS)]
-MASKING = Masking(
-    mask_rate=0.15,
-    max_predictions=5,
-    mask_id=4,
-    special_ids=(0, 1, 2, 3, 4),
-    vocab_size=BERT.vocab_size,
-)
+MASKING = make_masking(rate=0.15, most=5, vocab_size=BERT.vocab_size)
 BERT_LOSS = make_pretraining_loss(MASKING, seed=0)
 
 

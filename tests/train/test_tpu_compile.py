@@ -12,7 +12,7 @@ pytestmark = pytest.mark.tpu
 
 SCRIPT = Path(__file__).with_name("compile_for_tpu.py")
 V5E_BYTES = 16e9
-BASE = ("--config=base_2018", "--config.train.dtype=bfloat16")
+BASE = ("--config=wiki_books_base_len128", "--config.train.dtype=bfloat16")
 
 
 def compile_step(run_python: Any, tmp_path: Path, *arguments: str) -> dict[str, Any]:
