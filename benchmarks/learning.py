@@ -11,10 +11,7 @@ model, of the untrained one and of word frequencies, all on the same masked word
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -22,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bert_jax.report.metrics_file import read_metrics
+from record import circumstances, save_result
 
-RESULTS = Path(__file__).parent / "results"
+from bert_jax.report.metrics_file import read_metrics
 
 
 def main() -> int:
@@ -46,11 +43,7 @@ def main() -> int:
     model, unigram = by_split[last, "eval"], by_split[last, "unigram"]
     result = {
         "config": _config(workdir),
-        "commit": _commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("jax", "flax", "optax")
-        },
+        **circumstances(("jax", "flax", "optax")),
         "seconds": round(time.monotonic() - start, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         "steps": last,
@@ -59,10 +52,7 @@ def main() -> int:
         "unigram": unigram,
         "nats_below_unigram": unigram["mlm_loss"] - model["mlm_loss"],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"learning-{workdir.name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(path)
+    print(save_result(f"learning-{workdir.name}", result))
     return 0
 
 
@@ -73,24 +63,6 @@ def _config(workdir: Path) -> dict[str, Any]:
     for source in config["data"]["sources"]:
         source["path"] = "/".join(Path(source["path"]).parts[-2:])
     return config
-
-
-def _commit() -> str:
-    """The commit of the checkout, with a + where files differ from it."""
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"],
-        cwd=RESULTS.parent,
-        capture_output=True,
-        text=True,
-    )
-    return answer.stdout.strip()
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

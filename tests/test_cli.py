@@ -151,7 +151,10 @@ def test_pretrain_gets_config_and_workdir(
     stand_in: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    stand_in("bert_jax.train.pretrain", pretrain=lambda *args: seen.append(args))
+    stand_in(
+        "bert_jax.train.pretrain",
+        pretrain=lambda *args, verify_data: seen.append((*args, verify_data)),
+    )
     monkeypatch.setattr(verbs, "_tell_outcome", lambda *args: seen.append(args))
     code = cli.main(
         [
@@ -161,11 +164,12 @@ def test_pretrain_gets_config_and_workdir(
             "--config.data.seed",
             "5",
             f"--workdir={tmp_path}",
+            "--verify",
         ]
     )
     assert code == 0
-    (config, workdir, _), told = seen
-    assert (config.data.seed, workdir) == (5, tmp_path)
+    (config, workdir, _, verify_data), told = seen
+    assert (config.data.seed, workdir, verify_data) == (5, tmp_path, True)
     assert told == (tmp_path, None)
 
 
@@ -265,25 +269,25 @@ def test_the_verdict_fits_the_losses(
     assert verbs._verdict(outcome).startswith(said)
 
 
-def raise_ours(*args: Any) -> None:
+def raise_ours(*args: Any, **kwargs: Any) -> None:
     from bert_jax.config import Config
 
     Config.from_dict({"data": {"seed": -1}})
 
 
-def raise_from_library(*args: Any) -> None:
+def raise_from_library(*args: Any, **kwargs: Any) -> None:
     json.loads("{")
 
 
-def raise_os_error(*args: Any) -> None:
+def raise_os_error(*args: Any, **kwargs: Any) -> None:
     raise PermissionError(13, "Permission denied", "/root/x")
 
 
-def raise_runtime_error(*args: Any) -> None:
+def raise_runtime_error(*args: Any, **kwargs: Any) -> None:
     raise RuntimeError("not ours")
 
 
-def interrupt(*args: Any) -> None:
+def interrupt(*args: Any, **kwargs: Any) -> None:
     raise KeyboardInterrupt
 
 

@@ -52,6 +52,18 @@ BAD = [
         [{"name": "pg19", "splt": "a"}],
         "did you mean data.sources[0].split?",
     ),
+    ("data.sources", ["books_corpus"], "its open substitute is --config.data.sources=pg19"),
+    (
+        "data.sources",
+        [{"name": "pg19", "weight": 1.0}, "c4"],
+        "data.sources[1].weight=None must be set",
+    ),
+    (
+        "data.sources",
+        [{"name": "c4", "weight": 0}],
+        "weight=0.0 must be above 0.0",
+    ),
+    ("data.sources", [{"name": "c4", "clean": "wiki"}], "did you mean 'wikipedia'?"),
     ("data.sources", [{"name": 3}], "data.sources[0].name=3 must be of type str"),
     ("data.sources", ["pg19", 3], "data.sources[1]=3 must be a group"),
     ("data.sources", [{"name": "pg19", "split": ""}], "data.sources[0].split='' must be"),

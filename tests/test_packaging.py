@@ -16,6 +16,7 @@ import bert_jax
 # Distribution -> the module it is imported as, where the names differ.
 MODULE_OF = {
     "absl-py": "absl",
+    "apache-beam": "apache_beam",
     "google-crc32c": "google_crc32c",
     "huggingface-hub": "huggingface_hub",
     "ml-collections": "ml_collections",

@@ -67,7 +67,7 @@ class DocumentSource:
         self.clean = clean
         self.notes = dict(notes) if notes else {}
         self._directory = directory
-        builder = _open_directory(directory)
+        builder = tfds.builder_from_directory(str(directory))
         self._check(builder.info)
         features = builder.info.features
         self._feature = _named(feature, features)
@@ -130,14 +130,9 @@ def _reopen(state: dict[str, Any]) -> DocumentSource:
     """A source in another process; nothing is prepared or checked again."""
     source = DocumentSource.__new__(DocumentSource)
     source.__dict__.update(state)
-    builder = _open_directory(source._directory)
+    builder = tfds.builder_from_directory(str(source._directory))
     source._records = builder.as_data_source(split=source.split)
     return source
-
-
-def _open_directory(directory: Path) -> Any:
-    """The builder of files alone; the ArrayRecord ones where there are others, too."""
-    return tfds.builder_from_directory(str(directory), file_format="array_record")
 
 
 def _named(name: str, features: Mapping[str, Any]) -> str:

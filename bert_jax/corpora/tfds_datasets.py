@@ -47,20 +47,21 @@ def ready_builder(name: str, *, download: bool) -> Any:
             it lies there as another kind of file; or it cannot be built here.
     """
     builder = _find_builder(name)
-    if not builder.is_prepared():
+    with quiet():
+        is_prepared = builder.is_prepared()
+    if not is_prepared:
         if not download:
             raise ValueError(_not_prepared(name, builder))
         _build(name, builder)
         builder = _find_builder(name)
-    kinds = {builder.info.file_format, *builder.info.alternative_file_formats}
-    kinds_found = sorted(getattr(kind, "value", str(kind)) for kind in kinds if kind)
-    if "array_record" not in kinds_found:
+    kind = builder.info.file_format.value
+    if kind != "array_record":
         raise ValueError(
-            f"data.sources: {name} lies under {builder.data_path} as "
-            f"{', '.join(kinds_found)} and must be array_record; move that folder away and "
-            "set data.download=true, or, where TensorFlow is installed, run tfds "
+            f"data.sources: {name} lies under {builder.data_path} as {kind} and must be "
+            "array_record; move that folder away and set data.download=true, or, where "
+            "TensorFlow is installed, convert it to a folder of its own: tfds "
             f"convert_format --dataset_version_dir={builder.data_path} "
-            "--out_file_format=array_record"
+            "--out_file_format=array_record --out_dir=..."
         )
     return builder
 
@@ -128,7 +129,7 @@ def _unknown(name: str) -> str:
         candidates = [f"{base}/{item}" for item in configs]
         wanted = name.partition(":")[0]
     else:
-        candidates, wanted = [*_OWN, *known], base
+        candidates, wanted = sorted({*_OWN, *known}), base
     near = difflib.get_close_matches(wanted, candidates, n=3, cutoff=0.6)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     return (
@@ -155,7 +156,14 @@ def _not_prepared(name: str, builder: Any) -> str:
 def _build(name: str, builder: Any) -> None:
     """Downloads a dataset and writes its files."""
     config = tfds.download.DownloadConfig(try_download_gcs=False)
-    if importlib.util.find_spec("apache_beam") is not None:
+    has_beam = importlib.util.find_spec("apache_beam") is not None
+    if isinstance(builder, tfds.core.BeamBasedBuilder) and not has_beam:
+        # Said here, since TFDS notices only when it has downloaded everything.
+        raise ValueError(
+            f"data.download: {name} is built by Apache Beam, which is not installed; pip "
+            "install 'bert_jax[beam]'"
+        )
+    if has_beam:
         from apache_beam.options.pipeline_options import PipelineOptions
 
         # Named, since TFDS asks at the terminal where nothing is; and without flags,
@@ -168,9 +176,8 @@ def _build(name: str, builder: Any) -> None:
     except ImportError as error:
         what = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"data.download: {name} cannot be built here ({what}); pip install "
-            "'bert_jax[beam]' for a dataset of Beam, Wikipedia among them; build one that "
-            "needs TensorFlow where that is installed, with file_format='array_record'"
+            f"data.download: {name} cannot be built here ({what}); build it where that "
+            "is there, with file_format='array_record', and set TFDS_DATA_DIR to its place"
         ) from None
     except (OSError, AssertionError, DownloadError, NonMatchingChecksumError) as error:
         what = " ".join(str(error).split())[:300]

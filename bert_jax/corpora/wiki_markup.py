@@ -64,7 +64,7 @@ _TABLE_LINE = re.compile(
 )
 _IMAGE_LINE = re.compile(r"^(?:thumb|frame|left|right|center)\|.*\n?", re.MULTILINE)
 _HEADING = re.compile(
-    r"^[ \t]*(={1,6})[ \t]*([^=\n](?:[^\n]*[^=\n])?)[ \t]*\1[ \t]*$", re.M
+    r"^[ \t]*(={1,6})[ \t]*([^=\s](?:[^\n]*?[^=\s])?)[ \t]*\1[ \t]*$", re.MULTILINE
 )
 _MAGIC_WORD = re.compile(r"__[A-Z]{3,24}__")
 _ODD_PARENTHESIS = re.compile(r"\([)\s;,:]")

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from bert_jax.config import Config
-from bert_jax.corpora.documents import Document, DocumentSource
+from bert_jax.corpora.cleaning import Cleaner, make_cleaner
+from bert_jax.corpora.documents import DocumentSource
 from bert_jax.corpora.sources import open_source, open_validation
 from bert_jax.data.cache import cache_root
 from bert_jax.data.holdout import (
@@ -20,8 +21,6 @@ from bert_jax.text.vocabulary import SAMPLE_BYTES
 
 # Called with what is being done, how far it is, and of how much.
 Report = Callable[[str, int, int], None]
-# What is left of a document, None for nothing, and what was removed from it, as counts.
-Cleaner = Callable[[Document], tuple[Document | None, dict[str, int]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +64,8 @@ def open_corpus(config: Config, report: Report) -> Corpus:
             validations.append(validation)
     sources += validations
     holdouts += [EVERYTHING] * len(validations)
-    return Corpus(tuple(sources), tuple(holdouts), (keep_as_is,) * len(sources))
-
-
-def keep_as_is(document: Document) -> tuple[Document | None, dict[str, int]]:
-    """The cleaner that changes nothing."""
-    return document, {}
+    cleaners = tuple(make_cleaner(source.clean) for source in sources)
+    return Corpus(tuple(sources), tuple(holdouts), cleaners)
 
 
 def training_texts(corpus: Corpus) -> Iterator[str]:

@@ -147,8 +147,9 @@ class EpochPlans:
                 return
             if self._maker is not None and self._maker.is_alive():
                 return
-            self._maker = threading.Thread(target=self._make, args=(epoch,), daemon=True)
-            self._maker.start()
+            maker = threading.Thread(target=self._make, args=(epoch,), daemon=True)
+            maker.start()
+            self._maker = maker  # once it has started: others join it
 
     def _path(self, epoch: int) -> Path:
         return self._directory / f"epoch-{epoch:05d}"

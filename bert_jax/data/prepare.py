@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.config import Config
+from bert_jax.config_sections import SourceConfig
 from bert_jax.corpora.sources import source_fingerprint
 from bert_jax.data import contamination
 from bert_jax.data.assemble import assemble
@@ -150,7 +151,7 @@ def data_settings(config: Config) -> dict[str, Any]:
             [[file.name, file_sha256(file)] for file in named if file.is_file()]
         )
     return {
-        "sources": [dataclasses.asdict(source) for source in data.sources],
+        "sources": [_source_settings(source) for source in data.sources],
         "eval_fraction": data.eval_fraction,
         "language": data.language,
         "encoding_errors": data.encoding_errors,
@@ -159,6 +160,13 @@ def data_settings(config: Config) -> dict[str, Any]:
         "decontaminate": contamination.fingerprint(data.decontaminate),
         "tokenizer": tokenizer,
     }
+
+
+def _source_settings(source: SourceConfig) -> dict[str, Any]:
+    """What of a source decides the shards: its weight is one of the recipe."""
+    values = dataclasses.asdict(source)
+    del values["weight"]
+    return values
 
 
 def _prepare(

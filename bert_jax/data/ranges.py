@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.corpora.cleaning import Cleaner
 from bert_jax.corpora.documents import Document, DocumentSource
 from bert_jax.data.contamination import contaminated
-from bert_jax.data.corpus import Cleaner
 from bert_jax.data.drafts import Draft, Texts, draft_prefix, save_draft
 from bert_jax.data.duplicates import first_of_each, place_of, spill_path, text_hash
 from bert_jax.data.files import save_array, save_json

@@ -86,17 +86,22 @@ def save_hugging_face(model: Any, tokenizer: BertTokenizer | None, directory: Pa
         directory: where to; made if absent.
 
     Raises:
-        RuntimeError: what was written, loaded again, gives other numbers; the directory is
-            as it was.
+        RuntimeError: what was written, loaded again, gives other numbers, or the model's
+            are not finite; the directory is as it was.
     """
+    is_new = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
-    with _scratch(directory, "saving") as folder:
-        _write_proved(model, tokenizer, folder, Origin("A BERT saved by bert_jax."))
-        if (directory / CARD).exists():
-            (folder / CARD).unlink()
-        write_hashes(folder, _names_in(folder))
-        for name in [*_names_in(folder), HASHES_NAME]:
-            os.replace(folder / name, directory / name)
+    try:
+        with _scratch(directory, "saving") as folder:
+            _write_proved(model, tokenizer, folder, Origin("A BERT saved by bert_jax."))
+            if (directory / CARD).exists():
+                (folder / CARD).unlink()
+            write_hashes(folder, _names_in(folder))
+            for name in [*_names_in(folder), HASHES_NAME]:
+                os.replace(folder / name, directory / name)
+    finally:
+        if is_new and not any(directory.iterdir()):
+            directory.rmdir()
 
 
 def _write_proved(
@@ -230,6 +235,11 @@ def _check_answers(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]
     for name in expected.keys() | found.keys():
         if name not in expected or name not in found:
             raise RuntimeError(f"the export was not written: reloaded, it has no {name}")
+        if not np.isfinite(expected[name]).all():
+            raise RuntimeError(
+                f"the export was not written: {name} of this model is not finite; its "
+                "weights are broken, take an earlier checkpoint"
+            )
         scale = max(1.0, float(np.abs(expected[name]).max()))
         if expected[name].shape != found[name].shape:
             raise RuntimeError(

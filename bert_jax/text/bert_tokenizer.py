@@ -85,8 +85,9 @@ class BertTokenizer(TokenNames):
 
         Args:
             path: where it lies, or a name of the Hugging Face Hub; of a workdir, its
-                `tokenizer` folder is read. A file is a vocab.txt, a tokenizer.json or a
-                model of SentencePiece.
+                `tokenizer` folder is read, of the prefix of a checkpoint of 2018 the
+                folder that it is in. A file is a vocab.txt, a tokenizer.json or a model
+                of SentencePiece.
             do_lower_case: whether to fold case, where the files do not say; a bare
                 vocab.txt does not. By default unless the vocabulary has capitals.
             model_max_length: tokens of a row, instead of what the files say.
@@ -96,6 +97,8 @@ class BertTokenizer(TokenNames):
                 otherwise of case than `do_lower_case` does.
         """
         place = Path(path)
+        if place.name and place.with_name(f"{place.name}.index").is_file():
+            place = place.parent
         if not place.exists() and is_hub_name(str(path)):
             place = hub_folder(str(path))
         if (place / "tokenizer" / CONFIG_FILE).is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,9 +38,17 @@ def documents() -> Documents:
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes documents as a prepared directory of two shards a split."""
+    """A function that writes documents as a prepared directory of two shards a split.
 
-    def write(train: Documents, held_out: Documents, name: str = "prepared") -> Path:
+    `sources` are the documents of each, first and end.
+    """
+
+    def write(
+        train: Documents,
+        held_out: Documents,
+        name: str = "prepared",
+        sources: Sequence[tuple[int, int]] = (),
+    ) -> Path:
         directory = tmp_path / name
         splits = {
             "train": _write_split(directory, "train", train),
@@ -49,7 +57,7 @@ def prepared(tmp_path: Path) -> Callable[..., Path]:
         Manifest(
             format_version=FORMAT_VERSION,
             settings={},
-            sources=[],
+            sources=[{"train_documents": list(part), "notes": {}} for part in sources],
             tokenizer_sha256=TOKENIZER.sha256,
             vocab_size=VOCAB_SIZE,
             splits=splits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -46,8 +47,7 @@ def texts_of_split(directory: Path, manifest: Manifest, split: str) -> list[str]
     shards = ShardSet(directory, split, manifest.splits[split]["shards"])
     tokenizer = load_tokenizer(directory / "tokenizer")
     bounds = np.asarray(shards.sentence_offsets)[np.asarray(shards.document_offsets)]
-    lengths = np.diff(bounds)
-    stored = np.zeros((len(lengths), lengths.max()), shards.token_dtype)
-    shards.gather(bounds[:-1], lengths, np.zeros_like(lengths), stored)
-    rows = zip(shards.ids(stored), lengths.tolist(), strict=True)
-    return [tokenizer.decode(row[:length].tolist()) for row, length in rows]
+    return [
+        tokenizer.decode(shards.ids(shards.stretch(start, stop - start)).tolist())
+        for start, stop in itertools.pairwise(bounds.tolist())
+    ]

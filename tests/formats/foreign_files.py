@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from bert_jax.formats.sstable import masked_crc32c
 
@@ -198,3 +199,21 @@ def same(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]) -> boo
         (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes())
         for x, y in zip(left.values(), right.values(), strict=True)
     )
+
+
+VALUES = np.arange(6, dtype="<f4")
+STORAGES = {"0": VALUES.tobytes()}
+
+
+def write_zip(path: Path, pickled: bytes) -> Path:
+    """A zip whose one storage is VALUES."""
+    return write_torch_zip(path, pickled, STORAGES)
+
+
+def write_legacy(path: Path, pickled: bytes) -> Path:
+    """The form before 1.6, the same."""
+    return write_torch_legacy(path, pickled, STORAGES)
+
+
+WRITERS = pytest.mark.parametrize("write", [write_zip, write_legacy])
+Write = Callable[[Path, bytes], Path]

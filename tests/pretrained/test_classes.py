@@ -24,7 +24,7 @@ from pretrained.small_models import (
 
 import bert_jax
 from bert_jax.formats.orbax import load_params
-from bert_jax.pretrained import classes
+from bert_jax.pretrained import classes, config_files
 from bert_jax.pretrained.classes import (
     BertForPreTraining,
     BertForTokenClassification,
@@ -36,6 +36,7 @@ from bert_jax.pretrained.sources import architecture_of, tokenizer_folder
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_public_names_are_these_classes(class_name: str) -> None:
     assert getattr(bert_jax, class_name) is getattr(classes, class_name)
+    assert class_name in config_files._CLASSES
 
 
 def test_weights_are_those_of_the_newest_checkpoint(tiny_workdir: Path) -> None:

@@ -80,6 +80,14 @@ def test_what_loads_otherwise_is_not_saved(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_model_without_finite_answers_is_not_saved(tmp_path: Path) -> None:
+    model = make_model("BertModel")
+    model.pooler.bias[...] = model.pooler.bias[...].at[3].set(jnp.nan)
+    with pytest.raises(RuntimeError, match="pooler_output of this model is not finite"):
+        model.save_pretrained(tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("where", ["bfloat16", "mesh"])
 def test_models_of_other_numbers_and_places_are_saved(where: str, tmp_path: Path) -> None:
     model = make_model("BertForMaskedLM")

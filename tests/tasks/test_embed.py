@@ -49,6 +49,8 @@ def test_a_checkpoint_of_2018_by_its_prefix(
     expected = embed(folder, TEXTS)
     for path in (folder / "bert_model.ckpt", "tiny/bert_model.ckpt"):
         np.testing.assert_array_equal(embed(path, TEXTS), expected)
+        tokenizer = BertTokenizer.from_pretrained(path)
+        assert tokenizer(TEXTS) == BertTokenizer.from_pretrained(folder)(TEXTS)
 
 
 def test_normalized(model_path: Path) -> None:

@@ -223,6 +223,38 @@ def test_rates_are_of_the_steps_that_ran(tmp_path: Path) -> None:
     assert max(rates) < 2.5 * tokens / seconds
 
 
+def test_an_evaluation_takes_nothing_from_the_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock of its own: a step takes a second, an evaluation a thousand."""
+    seconds = [0.0]
+    job = toy.make_job()
+    compiled, evaluate = job.train_step, job.evaluate
+
+    class Ticking:
+        """The same step, which takes a second."""
+
+        def lower(self, *args: Any) -> Any:
+            run = compiled.lower(*args).compile()
+
+            def tick(*given: Any) -> Any:
+                seconds[0] += 1
+                return run(*given)
+
+            return types.SimpleNamespace(compile=lambda: tick)
+
+    def slow_evaluate(params: Any) -> dict[str, float]:
+        seconds[0] += 1000
+        return evaluate(params)
+
+    clock = types.SimpleNamespace(perf_counter=lambda: seconds[0])
+    monkeypatch.setattr("bert_jax.train.loop.time", clock)
+    job = dataclasses.replace(job, train_step=Ticking(), evaluate=slow_evaluate)
+    toy.run(job, tmp_path, toy.config())
+    rates = [r["tokens_per_second"] for r in read_metrics(tmp_path) if "split" not in r]
+    assert rates == [64.0] * 10
+
+
 @pytest.mark.parametrize("mesh", [toy.ONE, toy.EIGHT])
 def test_resumed_is_never_stopped(tmp_path: Path, mesh: Any) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
