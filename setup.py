@@ -35,6 +35,7 @@ INSTALL_REQUIRES = [
     "numpy>=2",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<1",
+    "packaging>=24",
     "protobuf>=5",  # the messages of sentencepiece need it and do not declare it
     "safetensors>=0.8",
     "sentencepiece>=0.2.2",
@@ -48,6 +49,7 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # What `pytest` and `.ci/run` need; never PyTorch.
     "test": [
+        "matplotlib>=3.10",
         "mypy>=2.4,<3",
         "pytest>=9,<10",
         "pytest-xdist>=3.8,<4",
@@ -63,8 +65,8 @@ EXTRAS_REQUIRE = {
     "beam": ["apache-beam>=2.77", "mwparserfromhell>=0.6", "mwxml>=0.3"],
     # data.near_duplicates=drop: MinHash signatures.
     "dedup": ["rensa>=0.5,<0.6"],
-    # Looking at event files.
-    "report": ["tensorboard>=2.20"],
+    # Pictures of data, and looking at event files.
+    "report": ["matplotlib>=3.10", "tensorboard>=2.20"],
     # Names of the Hugging Face Hub instead of local folders.
     "hub": ["huggingface-hub>=1"],
 }

@@ -12,7 +12,7 @@ import pytest
 # Lowest first. A part imports from lower floors and from itself, never from another part
 # of its own floor, never upward.
 FLOORS = (
-    ("strict_fields", "batch", "random_bits", "bert_config", "hub"),
+    ("strict_fields", "batch", "random_bits", "bert_config", "hub", "findings"),
     ("config_sections",),
     ("config",),
     ("formats",),
@@ -22,6 +22,7 @@ FLOORS = (
     ("train",),
     ("tasks",),
     ("preflight", "model_verbs"),
+    ("doctor_verb",),
     ("verbs",),
     ("cli",),
     ("__main__",),
@@ -33,7 +34,7 @@ FLOOR_OF = {part: number for number, parts in enumerate(FLOORS) for part in part
 DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}
 INPUT = {"grain", "tensorflow_datasets", "array_record"}
 CONFIG = ("config", "config_sections", "bert_config", "strict_fields", "config_flags")
-SURFACE = ("preflight", "model_verbs", "verbs", "cli")
+SURFACE = ("preflight", "model_verbs", "doctor_verb", "verbs", "cli")
 FORBIDDEN = {
     **dict.fromkeys(("data", "text", "corpora", "report"), DEVICE),
     **dict.fromkeys((*CONFIG, *SURFACE, "batch"), DEVICE | INPUT),

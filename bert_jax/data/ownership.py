@@ -68,7 +68,7 @@ def check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) -
         if found[key] != wanted[key]:
             raise ValueError(
                 f"data.directory={directory} must hold data of this configuration; it was "
-                f"prepared with {key}={found[key]!r}, which is now {wanted[key]!r}: set "
+                f"prepared with {key}={found[key]!r}, which is now {wanted[key]!r}; set "
                 "data.directory to another folder or leave it empty"
             )
 

@@ -14,7 +14,7 @@ Shapes: T tokens of the split, S sentences, D documents, B rows, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -209,6 +209,14 @@ class ShardSet:
         shard = int(np.searchsorted(self._bases, start, side="right")) - 1
         begin = start - int(self._bases[shard])
         return self._views[shard][begin : begin + length]
+
+    def stretches(self, start: int, stop: int, max_tokens: int) -> Iterator[np.ndarray]:
+        """Stored tokens [start, stop) of the split, in order, a piece at a time."""
+        while start < stop:
+            shard = int(np.searchsorted(self._bases, start, side="right")) - 1
+            end = min(stop, start + max_tokens, int(self._bases[shard + 1]))
+            yield self.stretch(start, end - start)
+            start = end
 
     def gather(
         self,

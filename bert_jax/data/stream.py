@@ -87,7 +87,7 @@ class BatchStream:
         self._data = data
         self._split = split
         self._shards = ShardSet(directory, split, manifest.splits[split]["shards"])
-        weights, documents = _mixed_sources(data, split, manifest)
+        weights, documents = mixed_sources(data, split, manifest)
         self._mixture = Mixture(weights)
         plans = plans_folder(directory, manifest.sha256)
         self._plans = [
@@ -197,7 +197,7 @@ class BatchStream:
         return Examples(sizes, ids_E, pairs_E, sources, epochs)
 
 
-def _mixed_sources(
+def mixed_sources(
     data: DataConfig, split: str, manifest: Manifest
 ) -> tuple[list[float], list[tuple[int, int] | None]]:
     """Weights and documents of what is mixed; all as one where there are no weights."""

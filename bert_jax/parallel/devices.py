@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-_SIZE = 2048  # of the square matrices; a few ms on any accelerator, 60 on two cores
+MATMUL_SIZE = 2048  # of the square matrices; a few ms on any accelerator, 60 on two cores
 _REPEATS = 3
 
 
@@ -29,13 +29,18 @@ def measure_matmul_flops_per_second(dtype: jnp.dtype) -> float:
 
     The denominator of MFU: what the hardware gives to a matrix product, here and now.
     """
+    _, seconds = time_product(jnp.ones((MATMUL_SIZE, MATMUL_SIZE), dtype))
+    copies = 1 if jax.default_backend() == "cpu" else jax.device_count()
+    return copies * 2 * MATMUL_SIZE**3 / seconds
+
+
+def time_product(matrix: jax.Array) -> tuple[jax.Array, float]:
+    """The square of a matrix on the device where it is, and its seconds, best of three."""
     product = jax.jit(lambda a: a @ a)
-    a = jnp.ones((_SIZE, _SIZE), dtype)
-    product(a).block_until_ready()
+    result = product(matrix).block_until_ready()
     seconds = []
     for _ in range(_REPEATS):
         start = time.perf_counter()
-        product(a).block_until_ready()
+        product(matrix).block_until_ready()
         seconds.append(time.perf_counter() - start)
-    copies = 1 if jax.default_backend() == "cpu" else jax.device_count()
-    return copies * 2 * _SIZE**3 / min(seconds)
+    return result, min(seconds)
