@@ -25,6 +25,6 @@ def dropout(x: jax.Array, rate: float, seeds_B: jax.Array | None, site: int) -> 
     """
     if seeds_B is None or rate == 0.0:
         return x
-    bits = row_bits(fold(seeds_B, site), x.shape[1:])
+    bits = row_bits(fold(site, seeds_B), x.shape[1:])
     keep = bits >= jnp.uint32(round(rate * 2**32))
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)

@@ -195,7 +195,7 @@ class Encoder(nnx.Module):
             hidden_BLD: jax.Array, layer: tuple[nnx.State, jax.Array]
         ) -> tuple[jax.Array, tuple[jax.Array | None, jax.Array | None]]:
             params, index = layer
-            seeds_B = None if dropout_seeds_B is None else fold(dropout_seeds_B, index)
+            seeds_B = None if dropout_seeds_B is None else fold(index, dropout_seeds_B)
             hidden_BLD, probabilities_BHQT = nnx.merge(graphdef, params)(
                 hidden_BLD,
                 visible,

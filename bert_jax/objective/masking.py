@@ -127,7 +127,7 @@ def mask_tokens(
     ), "predictions would be dropped"
 
     def token_seeds(site: int) -> jax.Array:
-        return spread(fold(seeds_BS, site), sequence_ids_BL)
+        return spread(fold(site, seeds_BS), sequence_ids_BL)
 
     is_maskable_BL = (sequence_ids_BL > 0) & ~jnp.isin(
         input_ids_BL, jnp.asarray(masking.special_ids)

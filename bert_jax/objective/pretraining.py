@@ -61,7 +61,7 @@ def make_pretraining_loss(
             sequence_starts=batch.sequence_starts,
             masked_positions=masked.positions,
             dropout_seeds=(
-                None if key is None else fold(seeds_BS[:, 0], jax.random.bits(key))
+                None if key is None else fold(jax.random.bits(key), seeds_BS[:, 0])
             ),
         )
         mlm = (output.prediction_logits, masked.labels, masked.weights)

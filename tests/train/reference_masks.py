@@ -21,10 +21,12 @@ def mix(bits: np.ndarray) -> np.ndarray:
 
 
 def fold(seed: Any, *values: Any) -> np.ndarray:
-    folded = np.atleast_1d(np.asarray(seed, np.uint32))
-    for value in values:
-        folded = mix(mix(folded + np.uint32(0x9E3779B9)) ^ np.asarray(value, np.uint32))
-    return folded
+    total = np.zeros(1, np.uint32)
+    factors = (1, 0x9E3779B1, 0x85EBCA77)[: len(values)]
+    for value, factor in zip(values, factors, strict=True):
+        total = total + np.asarray(value, np.uint32) * np.uint32(factor)
+    seed = np.atleast_1d(np.asarray(seed, np.uint32))
+    return mix(mix(seed + np.uint32(0x9E3779B9)) ^ total)
 
 
 def targets(
@@ -40,7 +42,7 @@ def targets(
         batch.example_ids[:, 0],
         strict=True,
     ):
-        row_seed = fold(seed, 0, epoch, example, 0)
+        row_seed = fold(0, fold(seed, 0, epoch, example))
         score_L = (mix(row_seed ^ (places_L * np.uint32(0x9E3779B9))) >> 8).astype(int)
         score_L[(inside_L == 0) | np.isin(ids_L, tokenizer.special_ids)] = -1
         wanted = max(1, round(int(inside_L.sum()) * rate))
