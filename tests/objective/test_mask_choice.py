@@ -29,7 +29,7 @@ ORDER, ACTION, SPAN = 0, 1, 3
 def bits_of(rows: Rows, site: int) -> np.ndarray:
     """uint32[B, L], the bits of each row's one sequence at each position."""
     positions_L = np.arange(LENGTH, dtype=np.int32)
-    return np.asarray(bits_at(fold(seeds_of(rows), site), positions_L))
+    return np.asarray(bits_at(fold(site, seeds_of(rows)), positions_L))
 
 
 def words_of(sequence: Sequence) -> list[list[int]]:

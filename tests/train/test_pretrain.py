@@ -307,9 +307,9 @@ def test_held_out_examples_stand_once(
     tokenizer = load_tokenizer(tiny_workdir / "tokenizer")
     config = tiny_config(global_batch_size=rows, eval_batches=99)
     setup = Setup(config, tokenizer, make_mesh(MeshConfig()))
-    held_out = setup._eval_stream.examples_per_epoch
+    held_out = setup._eval_stream.rows_per_epoch
     assert 16 < held_out < 32
-    ids = [i for b in setup._eval_batches() for i in b.example_ids.tolist()]
+    ids = [i for b in setup._eval_batches() for i in b.example_ids.ravel().tolist()]
     batch = min(rows, held_out // 8 * 8)
     assert len(ids) == len(set(ids)) == held_out // batch * batch
 
@@ -317,7 +317,7 @@ def test_held_out_examples_stand_once(
 def test_too_few_held_out_examples_are_refused(
     tiny_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BatchStream, "examples_per_epoch", 7)
+    monkeypatch.setattr(BatchStream, "rows_per_epoch", 7)
     with pytest.raises(ValueError, match=r"^data.eval_fraction=0.1 must .* 8 .* 7; ") as e:
         start(tiny_config(), tmp_path)
     assert len(str(e.value).splitlines()) == 1
