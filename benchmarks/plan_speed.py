@@ -33,7 +33,7 @@ def main(directory: Path, length: int, packing: int, num_sequences: int) -> dict
         directory, "train", load_manifest(directory).splits["train"]["shards"]
     )
     data = DataConfig(sequence_length=length)
-    plan = EpochPlans(directory / "plans", "train", shards, data)[0]
+    plan = EpochPlans(directory / "plans", "train", shards, data, sentence_task="nsp")[0]
     found = sequence_lengths(plan.pairs).astype(np.uint16)
     rng = np.random.default_rng(0)
     lengths = np.empty(num_sequences, np.uint16)

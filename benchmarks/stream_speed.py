@@ -28,6 +28,7 @@ def main(directory: Path, length: int, packing: int) -> dict[str, Any]:
     stream = BatchStream(
         directory,
         split="train",
+        sentence_task="nsp",
         data=DataConfig(sequence_length=length, packing=packing),
         global_batch_size=ROWS,
         tokenizer=load_tokenizer(directory / "tokenizer"),

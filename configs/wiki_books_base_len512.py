@@ -6,7 +6,8 @@ Differs: rows are packed, and the schedule is a new one, as for the first phase.
 Command: bert-jax pretrain --config=wiki_books_base_len512:/my/books --workdir=runs/base512
     --config.init_from=runs/base128 --config.train.dtype=bfloat16
     The shards and the vocabulary of the first phase serve as they are.
-Hardware: an accelerator; not a CPU. Compiles for one TPU v5e chip. Not yet run to its end.
+Hardware: an accelerator; not a CPU. In bfloat16 a TPU v5e chip takes
+    16 rows (compiled: 12.2 GB of 16), so that the batch wants 16 chips. Not yet run.
 """
 
 from ml_collections import ConfigDict

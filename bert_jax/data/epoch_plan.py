@@ -101,7 +101,7 @@ class EpochPlans:
         shards: ShardSet,
         data: DataConfig,
         *,
-        sentence_task: str = "nsp",
+        sentence_task: str,
         documents: tuple[int, int] | None = None,
     ):
         first, last = documents or (0, len(shards.document_offsets) - 1)

@@ -62,7 +62,7 @@ class BatchStream:
         data: DataConfig,
         global_batch_size: int,
         tokenizer: ControlIds,
-        sentence_task: str = "nsp",
+        sentence_task: str,
         host_index: int = 0,
         host_count: int = 1,
     ):
@@ -112,11 +112,6 @@ class BatchStream:
     def rows_per_epoch(self) -> int:
         """Rows of every epoch, of all sources together where they are mixed by weight."""
         return sum(plans.num_rows for plans in self._plans)
-
-    @property
-    def tokens_per_epoch(self) -> int:
-        """Tokens of text in the split, each once, without [CLS] and [SEP]."""
-        return self._shards.num_tokens
 
     def batch_at(self, step: int) -> PretrainingBatch:
         """This host's rows of batch `step`, as NumPy arrays; all of mask stage 0."""

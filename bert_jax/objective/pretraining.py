@@ -16,9 +16,7 @@ from bert_jax.objective.masking import Masking, mask_tokens
 from bert_jax.random_bits import fold
 
 
-def make_pretraining_loss(
-    masking: Masking, *, seed: int, sentence_task: str = "nsp"
-) -> LossFn:
+def make_pretraining_loss(masking: Masking, *, seed: int, sentence_task: str) -> LossFn:
     """The loss of a model that scores masked words and pairs of segments.
 
     Masks depend on (seed, source, epoch, example, position in the example) and on nothing

@@ -98,6 +98,7 @@ def open_stream(directory: Path, tokenizer: object) -> BatchStream:
     return BatchStream(
         directory,
         split="train",
+        sentence_task="nsp",
         data=DataConfig(sequence_length=32),
         global_batch_size=4,
         tokenizer=tokenizer,

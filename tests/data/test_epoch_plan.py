@@ -22,7 +22,8 @@ def directory(prepared, documents):
 
 
 def open_plans(directory, split="train", data=DATA):
-    return EpochPlans(directory / "plans", split, ShardSet(directory, split, 2), data)
+    shards = ShardSet(directory, split, 2)
+    return EpochPlans(directory / "plans", split, shards, data, sentence_task="nsp")
 
 
 @pytest.mark.parametrize("packing", [1, 4])
@@ -60,7 +61,12 @@ def test_a_source_of_its_own_is_planned_alone(directory):
     bounds = shards.sentence_offsets[shards.document_offsets]
     for first, last in ((0, 60), (60, 150)):
         plans = EpochPlans(
-            directory / "plans", "train", shards, DATA, documents=(first, last)
+            directory / "plans",
+            "train",
+            shards,
+            DATA,
+            sentence_task="nsp",
+            documents=(first, last),
         )
         for name in ("a_start", "b_start"):
             place = plans[0].pairs[name]

@@ -30,6 +30,7 @@ directory, index, count, first, last = Path(sys.argv[1]), *map(int, sys.argv[2:]
 stream = BatchStream(
     directory,
     split="train",
+    sentence_task="nsp",
     data=DATA,
     global_batch_size=ROWS,
     tokenizer=SimpleNamespace(sha256="f" * 64, cls_id=2, sep_id=3, pad_id=0),
@@ -80,7 +81,12 @@ def directory(prepared, documents):
 
 def expected_rows(directory, tokenizer, data=DATA):
     stream = BatchStream(
-        directory, split="train", data=data, global_batch_size=ROWS, tokenizer=tokenizer
+        directory,
+        split="train",
+        sentence_task="nsp",
+        data=data,
+        global_batch_size=ROWS,
+        tokenizer=tokenizer,
     )
     return {
         step: ({stream.batch_hash(step)}, row_digests(stream.batch_at(step)))

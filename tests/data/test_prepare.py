@@ -149,6 +149,7 @@ def test_batches_can_be_read_from_it(finished, corpus):
     stream = BatchStream(
         finished,
         split="train",
+        sentence_task="nsp",
         data=make_config(corpus).data,
         global_batch_size=8,
         tokenizer=load_tokenizer(finished / "tokenizer"),
@@ -293,6 +294,7 @@ def test_a_sentencepiece_vocabulary_serves_as_well(corpus, tmp_path):
     batch = BatchStream(
         tmp_path / "data",
         split="eval",
+        sentence_task="nsp",
         data=config.data,
         global_batch_size=4,
         tokenizer=tokenizer,

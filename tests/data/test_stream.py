@@ -31,6 +31,7 @@ def open_stream(directory, tokenizer):
     def open_it(**changes) -> BatchStream:
         arguments = {
             "split": "train",
+            "sentence_task": "nsp",
             "data": DATA,
             "global_batch_size": ROWS,
             "tokenizer": tokenizer,
@@ -155,6 +156,7 @@ def test_a_batch_larger_than_the_corpus_takes_several_epochs(prepared, tokenizer
     stream = BatchStream(
         prepared(documents, documents, "tiny"),
         split="train",
+        sentence_task="nsp",
         data=DATA,
         global_batch_size=64,
         tokenizer=tokenizer,
@@ -209,7 +211,7 @@ from bert_jax.config_sections import DataConfig, SourceConfig
 from bert_jax.data.stream import BatchStream
 tokenizer = SimpleNamespace(sha256="f" * 64, cls_id=2, sep_id=3, pad_id=0)
 stream = BatchStream(Path({str(directory)!r}), split="train", global_batch_size=4,
-                     data=DataConfig(sequence_length=32), tokenizer=tokenizer)
+                     sentence_task="nsp", data=DataConfig(sequence_length=32), tokenizer=tokenizer)
 stream.batch_at(0)
 print("jax" in sys.modules)
 next(stream.iterate(0, 1))
@@ -232,6 +234,7 @@ def open_large(prepared, tokenizer):
         return BatchStream(
             directory,
             split="train",
+            sentence_task="nsp",
             data=DataConfig(sequence_length=128),
             global_batch_size=rows,
             tokenizer=tokenizer,
@@ -363,6 +366,7 @@ def test_sources_are_mixed_by_weight_each_with_epochs_of_its_own(prepared, token
         return BatchStream(
             directory,
             split="train",
+            sentence_task="nsp",
             data=data,
             global_batch_size=ROWS,
             tokenizer=tokenizer,

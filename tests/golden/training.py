@@ -48,7 +48,7 @@ def train(
     `optimization_level` is that of the machine code; at 0 it compiles in half the time.
     """
     optimizer = make_optimizer(optim, num_steps=len(batches))
-    loss_fn = make_pretraining_loss(cases.MASKING, seed=cases.SEED)
+    loss_fn = make_pretraining_loss(cases.MASKING, seed=cases.SEED, sentence_task="nsp")
     step = jax.jit(
         make_train_step(loss_fn, optimizer, graphdef(), seed=cases.SEED),
         compiler_options={"xla_backend_optimization_level": optimization_level},

@@ -126,7 +126,7 @@ def losses_of(model, rows, kind: str) -> tuple[Terms, jax.Array]:
     batch = batch_of(rows)
 
     def total(params):
-        losses, others = make_pretraining_loss(masking, seed=3)(
+        losses, others = make_pretraining_loss(masking, seed=3, sentence_task="nsp")(
             nnx.merge(graphdef, params), batch, None
         )
         return sum(term for term, _ in losses.values()), {**losses, **others}

@@ -46,7 +46,9 @@ class Recorder:
 
 
 def test_losses_and_accuracies_are_sums_with_their_weights():
-    losses, others = make_pretraining_loss(MASKING, seed=7)(Recorder(), make_batch(), None)
+    losses, others = make_pretraining_loss(MASKING, seed=7, sentence_task="nsp")(
+        Recorder(), make_batch(), None
+    )
     assert set(losses) == {"mlm", "nsp"} and set(others) == {"mlm_accuracy", "nsp_accuracy"}
     assert losses["mlm"][1] == 6 * 5 and losses["nsp"][1] == 6
     np.testing.assert_allclose(losses["mlm"][0], 30 * np.log(V), rtol=1e-6)
@@ -56,7 +58,7 @@ def test_losses_and_accuracies_are_sums_with_their_weights():
 
 def test_the_model_is_given_masked_rows_and_their_positions():
     model, batch = Recorder(), make_batch()
-    make_pretraining_loss(MASKING, seed=7)(model, batch, None)
+    make_pretraining_loss(MASKING, seed=7, sentence_task="nsp")(model, batch, None)
     expected = mask_batch(batch, MASKING, 7)
     assert np.array_equal(model.seen[0], expected.input_ids)
     assert np.array_equal(model.seen[1], batch.sequence_ids)
@@ -68,7 +70,11 @@ def test_the_model_is_given_masked_rows_and_their_positions():
 
 
 def test_dropout_seeds_belong_to_key_and_example():
-    batch, model, loss_fn = make_batch(), Recorder(), make_pretraining_loss(MASKING, seed=7)
+    batch, model, loss_fn = (
+        make_batch(),
+        Recorder(),
+        make_pretraining_loss(MASKING, seed=7, sentence_task="nsp"),
+    )
 
     def seeds(key: int, rows: slice = slice(None)) -> np.ndarray:
         loss_fn(model, jax.tree.map(lambda x: x[rows], batch), jax.random.key(key))
@@ -80,7 +86,10 @@ def test_dropout_seeds_belong_to_key_and_example():
 
 
 def test_masks_do_not_depend_on_the_key():
-    batch, loss_fn = make_batch(), make_pretraining_loss(MASKING, seed=7)
+    batch, loss_fn = (
+        make_batch(),
+        make_pretraining_loss(MASKING, seed=7, sentence_task="nsp"),
+    )
     found = []
     for key in (None, jax.random.key(0), jax.random.key(1)):
         model = Recorder()
@@ -91,7 +100,9 @@ def test_masks_do_not_depend_on_the_key():
 
 def test_a_batch_with_nothing_to_predict_stays_finite():
     batch = make_batch()._replace(input_ids=np.full((6, 24), 2, np.int32))
-    losses, _ = make_pretraining_loss(MASKING, seed=7)(Recorder(), batch, None)
+    losses, _ = make_pretraining_loss(MASKING, seed=7, sentence_task="nsp")(
+        Recorder(), batch, None
+    )
     assert losses["mlm"] == (0.0, 0.0) and mean(losses["mlm"]) == 0
 
 
@@ -117,7 +128,9 @@ def test_every_pair_weighs_the_same_and_what_is_none_weighs_nothing():
     )
     masking = dataclasses.replace(MASKING, num_predictions=15)
     model = Recorder()
-    losses, others = make_pretraining_loss(masking, seed=7)(model, batch, None)
+    losses, others = make_pretraining_loss(masking, seed=7, sentence_task="nsp")(
+        model, batch, None
+    )
     assert losses["nsp"][1] == 9 and others["nsp_accuracy"] == (7, 9)
     np.testing.assert_allclose(losses["nsp"][0], 2 * 20, rtol=1e-6)
     assert np.array_equal(model.options["sequence_ids"], batch.sequence_ids)

@@ -45,7 +45,7 @@ def test_unigram_baseline_in_plain_numpy(mesh: MeshConfig) -> None:
     batches = [batch(0), batch(1)]
     probs_V = np.random.default_rng(0).dirichlet(np.ones(50))
     found = unigram_metrics(
-        make_pretraining_loss(MASKING, seed=9),
+        make_pretraining_loss(MASKING, seed=9, sentence_task="nsp"),
         np.log(probs_V).astype(np.float32),
         batches,
         make_mesh(mesh),

@@ -78,6 +78,7 @@ def stream(config: Config, tokenizer: Tokenizer) -> Callable[[str], BatchStream]
     return lambda split: BatchStream(
         Path(config.data.directory),
         split=split,
+        sentence_task="nsp",
         data=config.data,
         global_batch_size=8,
         tokenizer=tokenizer,

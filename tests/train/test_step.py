@@ -227,7 +227,7 @@ def bert_batch(step: int) -> PretrainingBatch:
 
 BATCHES = [bert_batch(step) for step in range(STEPS)]
 MASKING = make_masking(rate=0.15, most=5, vocab_size=BERT.vocab_size)
-BERT_LOSS = make_pretraining_loss(MASKING, seed=0)
+BERT_LOSS = make_pretraining_loss(MASKING, seed=0, sentence_task="nsp")
 
 
 @functools.cache
