@@ -211,7 +211,8 @@ from bert_jax.config_sections import DataConfig, SourceConfig
 from bert_jax.data.stream import BatchStream
 tokenizer = SimpleNamespace(sha256="f" * 64, cls_id=2, sep_id=3, pad_id=0)
 stream = BatchStream(Path({str(directory)!r}), split="train", global_batch_size=4,
-                     sentence_task="nsp", data=DataConfig(sequence_length=32), tokenizer=tokenizer)
+                     sentence_task="nsp", data=DataConfig(sequence_length=32),
+                     tokenizer=tokenizer)
 stream.batch_at(0)
 print("jax" in sys.modules)
 next(stream.iterate(0, 1))
