@@ -1,6 +1,7 @@
 """The architecture of one BERT.
 
-Known without JAX: a configuration is checked before JAX is imported.
+Known without JAX: a configuration is checked before JAX is imported. Only reading and
+writing a model's files goes upstairs, when it is called.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 ACTIVATIONS = ("gelu", "gelu_tanh")
@@ -186,6 +188,29 @@ class BertConfig:
         if name not in MODEL_SIZES:
             raise ValueError(f"model.name={name!r} must be one of {', '.join(MODEL_SIZES)}")
         return cls(**{**named_size(name), **fields})
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, **overrides: Any) -> BertConfig:
+        """The architecture of a model, without its weights.
+
+        Args:
+            path: as for `BertModel.from_pretrained`; or a folder with `config.json` or
+                `bert_config.json` alone, or such a file.
+            **overrides: other values of fields, as for `BertModel.from_pretrained`.
+
+        Raises:
+            ValueError: there is no such model or field, or a value is impossible.
+        """
+        from bert_jax.pretrained.config_files import replaced
+        from bert_jax.pretrained.sources import config_of
+
+        return replaced(config_of(path), overrides)
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes `config.json` as Transformers reads it; makes the directory if absent."""
+        from bert_jax.pretrained.saving import save_config
+
+        save_config(self, Path(directory))
 
     @property
     def head_size(self) -> int:

@@ -30,6 +30,13 @@ FLOORS = (
 )
 FLOOR_OF = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
+# What people know as methods of BertConfig lies upstairs; imported when it is called.
+UPSTAIRS = {
+    ("bert_config", "bert_jax.pretrained.config_files"),
+    ("bert_config", "bert_jax.pretrained.saving"),
+    ("bert_config", "bert_jax.pretrained.sources"),
+}
+
 # Part (or module) -> packages that it must not import itself.
 DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}
 INPUT = {"grain", "tensorflow_datasets", "array_record"}
@@ -82,6 +89,8 @@ def violations(package: pathlib.Path) -> list[str]:
                 found.append(f"{inside}: imports {name}")
             if top != "bert_jax" or target == part or (part == "cli" and not rest):
                 continue
+            if (module, name) in UPSTAIRS:
+                continue
             if target not in FLOOR_OF or FLOOR_OF[target] >= FLOOR_OF[part]:
                 found.append(f"{inside}: imports {name}, which is not on a lower floor")
     return found
@@ -103,6 +112,7 @@ def test_the_house_keeps_its_floors() -> None:
         ("train/step.py", "import tensorflow_datasets", "imports tensorflow_datasets"),
         ("data/stream.py", "import jax.numpy as jnp", "imports jax.numpy"),
         ("config.py", "import jax", "imports jax"),
+        ("config.py", "import bert_jax.pretrained.saving", "not on a lower floor"),
         ("cli.py", "import jax", "imports jax"),
         ("tasks/a.py", "import tensorflow as tf", "imports tensorflow"),
         ("utils.py", "", "stands on no floor"),

@@ -133,10 +133,10 @@ def hugging_face_config(config: BertConfig, architecture: str) -> dict[str, Any]
 
     Args:
         config: the architecture.
-        architecture: name of the class in Transformers.
+        architecture: name of the class in Transformers; empty: of none.
     """
     values: dict[str, Any] = {
-        "architectures": [architecture],
+        **({"architectures": [architecture]} if architecture else {}),
         "model_type": "bert",
         **dataclasses.asdict(config),
         "hidden_act": _WRITTEN_ACTIVATIONS[config.hidden_act],

@@ -53,11 +53,20 @@ def save_model(model: Any, architecture: str, directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     write_safetensors(directory / WEIGHTS_NAME, state_dict(model), METADATA)
-    _write_config(directory / CONFIG_NAME, model.config, architecture)
+    save_config(model.config, directory, architecture)
 
 
-def _write_config(path: Path, config: BertConfig, architecture: str) -> None:
+def save_config(config: BertConfig, directory: Path, architecture: str = "") -> None:
+    """Writes `config.json`, as a whole or not at all.
+
+    Args:
+        config: of a model.
+        directory: where to; made if absent.
+        architecture: name of the model's class in Transformers, if it has one.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     values = hugging_face_config(config, architecture)
+    path = directory / CONFIG_NAME
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         draft.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

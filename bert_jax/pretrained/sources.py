@@ -81,6 +81,28 @@ def open_source(path: str | Path) -> Source:
     return opener(place)
 
 
+def config_of(path: str | Path) -> BertConfig:
+    """The architecture of a checkpoint, or of a folder or file that has nothing else.
+
+    Args:
+        path: as for `open_source`; or a folder with `config.json` or `bert_config.json`
+            alone, or such a file.
+
+    Raises:
+        ValueError: it is none of these, or what is there cannot be read.
+    """
+    place = Path(path)
+    if place.is_file():
+        file = place
+    elif place.is_dir() and _opener(place) is None:
+        file = place / (_TF1_CONFIG if (place / _TF1_CONFIG).is_file() else _CONFIG)
+    else:
+        return open_source(path).config
+    if file.name == _TF1_CONFIG:
+        return read_tf1_config(file)
+    return read_hugging_face_config(file)[0]
+
+
 def tokenizer_folder(path: str | Path) -> Path:
     """Where the tokenizer of a checkpoint lies, if it has one.
 
@@ -99,16 +121,10 @@ def tokenizer_folder(path: str | Path) -> Path:
 def _found(path: str | Path) -> tuple[Callable[[Path], Source], Path]:
     """What opens a checkpoint, and the folder or prefix to open."""
     place = Path(path)
-    if (place / "checkpoints").is_dir():
-        return _open_workdir, place
-    if place.name and place.with_name(f"{place.name}{_INDEX}").is_file():
-        return _open_tf1, place
+    found = _opener(place)
+    if found is not None:
+        return found
     if place.is_dir():
-        if any((place / name).exists() for name in _HUGGING_FACE_READERS):
-            return _open_hugging_face, place
-        prefixes = sorted(file.with_suffix("") for file in place.glob(f"*{_INDEX}"))
-        if prefixes:
-            return _open_tf1, _only(prefixes, place)
         raise ValueError(
             f"{place} must be a workdir with checkpoints, or hold one of "
             f"{', '.join(_HUGGING_FACE_READERS)} or a TensorFlow checkpoint "
@@ -120,6 +136,18 @@ def _found(path: str | Path) -> tuple[Callable[[Path], Source], Path]:
         f"{place} must be a folder with a model, a prefix of a TensorFlow checkpoint or a "
         f"name of the Hugging Face Hub; it {'is a file' if place.exists() else 'is absent'}"
     )
+
+
+def _opener(place: Path) -> tuple[Callable[[Path], Source], Path] | None:
+    """What opens a checkpoint on disk; None if there is none."""
+    if (place / "checkpoints").is_dir():
+        return _open_workdir, place
+    if place.name and place.with_name(f"{place.name}{_INDEX}").is_file():
+        return _open_tf1, place
+    if any((place / name).exists() for name in _HUGGING_FACE_READERS):
+        return _open_hugging_face, place
+    prefixes = sorted(file.with_suffix("") for file in place.glob(f"*{_INDEX}"))
+    return (_open_tf1, _only(prefixes, place)) if prefixes else None
 
 
 def architecture_of(path: str | Path) -> str:

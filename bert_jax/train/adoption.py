@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
+from bert_jax.bert_config import BertConfig
 from bert_jax.config import Config
+from bert_jax.config_sections import ModelConfig
 from bert_jax.data.manifest import FILE_NAME
 from bert_jax.data.prepare import data_settings
 from bert_jax.formats.orbax import newest_record
@@ -48,6 +50,7 @@ def adopt(config: Config) -> Config:
             f"init_from={config.init_from} has type_vocab_size={model.type_vocab_size}; it "
             "must be 2, since a row of pretraining has two segments"
         )
+    _check_sizes(config, model)
     values = config.to_dict()
     values["model"] |= {name: getattr(model, name) for name in _MODEL_FIELDS}
     folder = tokenizer_folder(config.init_from)
@@ -60,6 +63,18 @@ def adopt(config: Config) -> Config:
         "strip_accents": tokenizer.strip_accents,
     }
     return _with_data_of_run(values, config) or Config.from_dict(values)
+
+
+def _check_sizes(config: Config, model: BertConfig | ModelConfig) -> None:
+    """Raises ValueError where the configuration asks for other sizes than the model's."""
+    asked, default = config.model, ModelConfig()
+    for name in _MODEL_FIELDS:
+        ours, theirs = getattr(asked, name), getattr(model, name)
+        if ours not in (theirs, getattr(default, name)):
+            raise ValueError(
+                f"model.{name}={ours} must be {theirs}, as the model of "
+                f"init_from={config.init_from} has it; leave it out"
+            )
 
 
 def _with_data_of_run(values: dict[str, Any], config: Config) -> Config | None:
@@ -92,9 +107,13 @@ def keep_adopted(config: Config, before: Config) -> Config:
     Args:
         config: as given now.
         before: as the run was started.
+
+    Raises:
+        ValueError: the configuration asks for other sizes than the run's.
     """
     if not config.init_from or config.init_from != before.init_from:
         return config
+    _check_sizes(config, before.model)
     return dataclasses.replace(config, model=before.model, tokenizer=before.tokenizer)
 
 

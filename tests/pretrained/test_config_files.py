@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,43 @@ def test_overrides_as_people_write_them():
         replaced(named, {"id2label": ["X", "Y"], "num_labels": 4})
     with pytest.raises(ValueError, match=r"^hiden_size is not a field .* hidden_size\?$"):
         replaced(named, {"hiden_size": 3})
+
+
+def test_a_configuration_goes_out_and_comes_back(tmp_path: Path):
+    config = BertConfig(hidden_size=96, num_labels=3, id2label=["a", "b", "c"])
+    config.save_pretrained(tmp_path / "made" / "here")
+    assert BertConfig.from_pretrained(tmp_path / "made" / "here") == config
+    file = tmp_path / "made" / "here" / "config.json"
+    assert BertConfig.from_pretrained(file) == config
+    assert "architectures" not in json.loads(file.read_text())
+    other = BertConfig.from_pretrained(str(file), hidden_act="gelu_new", num_labels=2)
+    assert other == dataclasses.replace(
+        config, hidden_act="gelu_tanh", num_labels=2, id2label=["LABEL_0", "LABEL_1"]
+    )
+    with pytest.raises(ValueError, match="did you mean hidden_size"):
+        BertConfig.from_pretrained(file, hidden_sizes=2)
+
+
+def test_a_configuration_beside_weights_or_alone(shared_data: Path, tmp_path: Path):
+    """The "gelu" of a folder of 2018 is the tanh form, with and without its weights."""
+    tiny_tf1 = shared_data / "tf_checkpoint" / "tiny"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(tiny_tf1 / "bert_config.json", alone)
+    for path in (tiny_tf1, alone, alone / "bert_config.json"):
+        assert BertConfig.from_pretrained(path).hidden_act == "gelu_tanh", path
+    with pytest.raises(ValueError, match=r"config\.json must be there"):
+        BertConfig.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="it is absent"):
+        BertConfig.from_pretrained(tmp_path / "a" / "b" / "nothing")
+
+
+@pytest.mark.peers
+def test_transformers_reads_a_saved_configuration(tmp_path: Path):
+    from transformers import BertConfig as Peer
+
+    BertConfig(hidden_size=96, intermediate_size=55).save_pretrained(tmp_path)
+    peer = Peer.from_pretrained(tmp_path)
+    assert (peer.hidden_size, peer.intermediate_size) == (96, 55)
+    Peer(num_hidden_layers=3).save_pretrained(tmp_path)
+    assert BertConfig.from_pretrained(tmp_path) == BertConfig(num_hidden_layers=3)

@@ -21,7 +21,7 @@ from bert_jax.pretrained.classes import BertForPreTraining, BertModel
 from bert_jax.report.metrics_file import read_metrics
 from bert_jax.report.progress import Progress
 from bert_jax.text.tokenizer import load_tokenizer
-from bert_jax.train.adoption import adopt
+from bert_jax.train.adoption import adopt, keep_adopted
 from bert_jax.train.pretrain import pretrain
 
 
@@ -150,3 +150,16 @@ def test_one_segment_is_too_few(tmp_path: Path) -> None:
 def test_without_a_model_nothing_is_adopted(tiny_config: Callable[..., Config]) -> None:
     config = tiny_config()
     assert adopt(config) is config
+
+
+def test_other_sizes_than_the_models_are_refused(tiny_workdir: Path):
+    text = tiny_workdir.parent / "text" / "a.txt"
+    config = config_from(tiny_workdir, text)
+    adopted = adopt(config)
+    # The sizes of the model itself may be said.
+    assert adopt(adopted).model == adopted.model
+    other = dataclasses.replace(config.model, intermediate_size=48)
+    with pytest.raises(ValueError, match=r"model\.intermediate_size=48 must be \d+, as"):
+        adopt(dataclasses.replace(config, model=other))
+    with pytest.raises(ValueError, match=r"model\.intermediate_size=48 must be \d+, as"):
+        keep_adopted(dataclasses.replace(config, model=other), adopted)
