@@ -14,6 +14,7 @@ import pytest
 FLOORS = (
     ("strict_fields", "batch", "random_bits", "bert_config", "hub", "findings"),
     ("config_sections",),
+    ("mesh_conflicts",),
     ("config",),
     ("formats",),
     ("config_flags", "parallel", "model", "objective", "text", "report"),
@@ -33,7 +34,14 @@ FLOOR_OF = {part: number for number, parts in enumerate(FLOORS) for part in part
 # Part (or module) -> packages that it must not import itself.
 DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}
 INPUT = {"grain", "tensorflow_datasets", "array_record"}
-CONFIG = ("config", "config_sections", "bert_config", "strict_fields", "config_flags")
+CONFIG = (
+    "config",
+    "config_sections",
+    "mesh_conflicts",
+    "bert_config",
+    "strict_fields",
+    "config_flags",
+)
 SURFACE = ("preflight", "model_verbs", "doctor_verb", "verbs", "cli")
 FORBIDDEN = {
     **dict.fromkeys(("data", "text", "corpora", "report"), DEVICE),
