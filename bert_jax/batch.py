@@ -45,3 +45,19 @@ class PretrainingBatch(NamedTuple):
     sources: Any
     epochs: Any
     mask_stages: Any
+
+
+# The dims of each array, by the letters above.
+BATCH_DIMS = PretrainingBatch(
+    input_ids="BL",
+    token_type_ids="BL",
+    sequence_ids="BL",
+    position_ids="BL",
+    word_starts="BL",
+    sequence_starts="BS",
+    sentence_labels="BS",
+    example_ids="BS",
+    sources="B",
+    epochs="B",
+    mask_stages="B",
+)

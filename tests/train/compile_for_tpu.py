@@ -26,10 +26,10 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
-from bert_jax.batch import PretrainingBatch
+from bert_jax.batch import BATCH_DIMS, PretrainingBatch
 from bert_jax.config import Config
 from bert_jax.config_flags import load_config
-from bert_jax.parallel.mesh import check_batch, make_mesh
+from bert_jax.parallel.mesh import check_mesh, make_mesh
 from bert_jax.parallel.placement import batch_sharding
 from bert_jax.train.setup import Program
 
@@ -47,7 +47,7 @@ class AnyVocabulary(NamedTuple):
 def compile_step(config: Config, mesh: jax.sharding.Mesh) -> Any:
     """The jitted update of `config`, compiled for the devices of `mesh`."""
     rows, length = config.train.global_batch_size, config.data.sequence_length
-    check_batch(mesh, rows)
+    check_mesh(mesh, config)
     program = Program(config, AnyVocabulary(config.tokenizer.vocab_size), mesh)
     per_row = config.data.packing
     batch = PretrainingBatch(
@@ -61,8 +61,9 @@ def compile_step(config: Config, mesh: jax.sharding.Mesh) -> Any:
         mask_stages=jnp.zeros(rows, jnp.int32),
     )
     placed = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=batch_sharding(mesh)),
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         batch,
+        batch_sharding(mesh, BATCH_DIMS),
     )
     return program.train_step.lower(program.abstract, placed).compile()
 

@@ -65,3 +65,24 @@ def test_eight_chips_with_parameters_in_eight_parts(
     assert found["collectives"]["all-gather"] > 0
     # 32 rows a chip, as on the one chip above: no chip computes another's rows.
     assert found["bytes"] < 5.5e9
+
+
+def test_turns_and_parts_of_rows(run_python: Any, tmp_path: Path) -> None:
+    """Accumulation, layers computed again, and rows divided, in one step."""
+    found = compile_step(
+        run_python,
+        tmp_path,
+        "v5e:2x4",
+        "2x2x1",
+        "--config=tiny_cpu",
+        "--config.mesh.data=2",
+        "--config.mesh.sequence=2",
+        "--config.mesh.tensor=2",
+        "--config.train.micro_batch_size=2",
+        "--config.train.remat=full",
+        "--config.train.gradient_dtype=bfloat16",
+    )
+    assert found["chips"] == 8
+    assert found["collectives"]["all-gather"] > 0  # keys and values
+    assert found["collectives"]["all-reduce"] > 0
+    assert found["bytes"] < 0.2e9
