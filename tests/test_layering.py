@@ -22,7 +22,7 @@ FLOORS = (
     ("train",),
     ("tasks",),
     ("preflight", "model_verbs"),
-    ("doctor_verb",),
+    ("doctor_verb", "plan_verb"),
     ("verbs",),
     ("cli",),
     ("__main__",),
@@ -34,7 +34,7 @@ FLOOR_OF = {part: number for number, parts in enumerate(FLOORS) for part in part
 DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}
 INPUT = {"grain", "tensorflow_datasets", "array_record"}
 CONFIG = ("config", "config_sections", "bert_config", "strict_fields", "config_flags")
-SURFACE = ("preflight", "model_verbs", "doctor_verb", "verbs", "cli")
+SURFACE = ("preflight", "model_verbs", "doctor_verb", "plan_verb", "verbs", "cli")
 FORBIDDEN = {
     **dict.fromkeys(("data", "text", "corpora", "report"), DEVICE),
     **dict.fromkeys((*CONFIG, *SURFACE, "batch"), DEVICE | INPUT),
