@@ -6,7 +6,7 @@ Command: bert-jax pretrain --config='text_mini_len512:/texts/**/*.txt'
     --config.init_from=runs/mini
     where runs/mini was trained with text_mini on the same files: its shards and its
     vocabulary serve as they are.
-Hardware: 2 CPU cores.
+Hardware: 2 CPU cores. Not yet run to its end; what it is made of is tested on small runs.
 """
 
 from ml_collections import ConfigDict

@@ -101,7 +101,7 @@ def test_without_beam_its_extra_is_named(place: pathlib.Path) -> None:
     assert "pip install 'bert_jax[beam]'" in message("few_pages", download=True)
 
 
-@pytest.mark.skipif(not HAS_BEAM, reason="needs Apache Beam, the extra `beam`")
+@pytest.mark.beam
 def test_beam_builds_with_its_local_runner(place: pathlib.Path) -> None:
     wanted = {(f"T{i}", f"Page {i}.") for i in range(7)}
     assert texts("few_pages", place, download=True) == wanted

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
+from data.in_workers import Note, end_abruptly, leave_note, refuse
 
 from bert_jax.data.engines import LocalEngine, run_alone, run_stage
-
-
-class Note:
-    """A stage that writes the number of its process, and ends it abruptly at one item."""
-
-    def __init__(self, folder: Path, deadly: int = -1):
-        self.folder, self.deadly = folder, deadly
-
-    def marker(self, item: int) -> Path:
-        return self.folder / str(item)
-
-    def __call__(self, item: int) -> None:
-        if item == self.deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.marker(item).write_text(str(os.getpid()))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -62,18 +46,6 @@ def test_files_that_are_not_to_be_seen_here_are_an_error(tmp_path):
 
     with pytest.raises(RuntimeError, match="a file system that all workers share"):
         run_stage(Elsewhere(), Note(tmp_path), [0], lambda _: None)
-
-
-def leave_note(path: Path) -> None:
-    path.write_text(str(os.getpid()))
-
-
-def refuse(message: str) -> None:
-    raise ValueError(message)
-
-
-def end_abruptly() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_function_alone_runs_in_another_process_and_tells_its_errors(tmp_path):

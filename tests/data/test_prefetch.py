@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from data.in_workers import Numbered
 
 from bert_jax.data.prefetch import prefetch_batches
-
-
-class Numbered:
-    """Makes batches that are their numbers; hangs, dies or fails at one of them.
-
-    Args:
-        folder: where workers say who they are.
-        trouble: what happens at batch `at`.
-        at: the batch.
-    """
-
-    def __init__(self, folder: Path, trouble: str = "", at: int = -1):
-        self._folder, self._trouble, self._at = folder, trouble, at
-
-    def __call__(self, step: int) -> np.ndarray:
-        facts = (
-            f"{os.environ.get('JAX_PLATFORMS')} {multiprocessing.get_start_method(True)}"
-        )
-        (self._folder / str(os.getpid())).write_text(facts)
-        if step == self._at and self._trouble == "hang":
-            time.sleep(60)
-        if step == self._at and self._trouble == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if step == self._at and self._trouble == "fail":
-            raise ValueError("batch 6 must be sound; mend it")
-        return np.array([step])
 
 
 def run(make: Numbered, num_workers: int, stall_seconds: float = 60.0) -> list[int]:
