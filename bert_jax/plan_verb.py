@@ -21,8 +21,8 @@ _UTILIZATION = 0.4
 _SOURCES = {
     "tpu-compiler": "compiled for this chip by {compiler}, without the chip",
     "compiled-here": "compiled for the devices of this machine by {compiler}",
-    "abstract": "ABSTRACT: compiled for as many CPU devices by {compiler}; another compiler "
-    "needs other memory",
+    "abstract": "ABSTRACT: compiled for as many CPU devices by {compiler}; the memory on "
+    "the chip is another",
 }
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 

@@ -175,7 +175,7 @@ def _memory_bytes(target: Target, devices: Sequence[jax.Device]) -> int:
 
 
 def _num_parameters(program: Program, *, per_device: bool) -> int:
-    """Parameters of the model; with `per_device`, those of which a device keeps its part."""
+    """Parameters of the model; with `per_device`, those that one device keeps."""
     return sum(
         math.prod(x.sharding.shard_shape(x.shape) if per_device else x.shape)
         for x in jax.tree.leaves(program.abstract.params)

@@ -10,7 +10,7 @@ _MOST_GUESSES = 3
 
 
 def row_counts() -> list[int]:
-    """Numbers of rows that are tried, of four significant bits: 1 to 16, 18, 20 … 32, 36 …"""
+    """Numbers of rows that are tried, of four significant bits: 1 to 16, 18, 20 … 32."""
     shifts = range(MOST_ROWS.bit_length())
     counts = {leading << shift for leading in range(1, 16) for shift in shifts}
     return sorted(count for count in counts if count <= MOST_ROWS)
@@ -39,7 +39,7 @@ def largest_that_fits(
         low, high = bisect.bisect_right(counts, rows) - 1, len(counts)
     else:
         low, high = -1, bisect.bisect_left(counts, rows)
-    # counts[low] fits, or is no more than what fits; −1: not one row. counts[high] does not.
+    # counts[low] fits, or less than what fits; −1: not one row. counts[high] does not.
     while high - low > 1:
         index = (low + high) // 2
         if len(seen) <= _MOST_GUESSES:
