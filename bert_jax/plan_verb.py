@@ -134,6 +134,8 @@ def _collectives(plan: Plan) -> list[tuple[str, str]]:
         for kind, traffic in found.items()
         if traffic.count
     ]
+    if plan.step.unread_loops:
+        lines.append(f"and more: {plan.step.unread_loops} loops could not be read")
     lines = lines or ["none" if plan.step.collectives is not None else "not known"]
     return [("sent by a device" if i == 0 else "", line) for i, line in enumerate(lines)]
 

@@ -20,6 +20,10 @@ _COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\((.*)")
 _CALLED = re.compile(r"(calls|to_apply|body|condition)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+# Its name, and what comes after its type: an array's, or a tuple's in parentheses.
+_INSTRUCTION = re.compile(r"^  (ROOT )?%?([\w.\-]+) = (?:\(.*?\)|\S+) ([a-z][\w\-]*\(.*)$")
+_CONSTANT = re.compile(r"constant\((\d+)\)")
+_ADDED = re.compile(r"add\(%?[\w.\-]+, %?([\w.\-]+)\)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 # What a TPU makes of an all-reduce of which each device keeps a part.
 _SCATTERING = "all-reduce-scatter"
@@ -60,7 +64,7 @@ class _Collective:
         return factor * size * (self.group_size - 1) / self.group_size
 
 
-def collective_traffic(text: str, num_devices: int) -> dict[str, Traffic]:
+def collective_traffic(text: str, num_devices: int) -> tuple[dict[str, Traffic], int]:
     """Traffic of each kind of collective in one step, for each device.
 
     Args:
@@ -68,27 +72,28 @@ def collective_traffic(text: str, num_devices: int) -> dict[str, Traffic]:
         num_devices: the group of a collective that names none.
 
     Returns:
-        All `KINDS`, with zeros for those that are not there.
+        All `KINDS`, with zeros for those that are not there; and the number of loops with
+        collectives whose rounds cannot be read, which are counted as if run once.
     """
     computations, entry = _computations(text)
-    runs = _runs(computations, entry)
+    runs, unread = _runs(computations, entry)
     # A collective that a TPU spreads over several fusions stands in each of them, under
-    # one channel.
+    # one channel; where it reaches into a loop it still runs as often as it is begun.
     found: dict[tuple[object, ...], tuple[_Collective, int]] = {}
     for name, lines in computations.items():
-        for number, line in enumerate(lines):
+        for number, line in enumerate(lines if runs[name] else ()):
             collective = _collective(line, name, num_devices)
-            if collective is not None and runs[name]:
+            if collective is not None and collective.group_size > 1:
                 is_chained = "chain_id=" in line
                 key = (collective,) if is_chained else (collective, name, number)
-                found[key] = (collective, runs[name])
+                times = min(runs[name], found[key][1]) if key in found else runs[name]
+                found[key] = (collective, times)
     count: dict[str, int] = dict.fromkeys(KINDS, 0)
     sent: dict[str, float] = dict.fromkeys(KINDS, 0.0)
     for collective, times in found.values():
-        if collective.group_size > 1:
-            count[collective.kind] += times
-            sent[collective.kind] += times * collective.sent_bytes
-    return {kind: Traffic(count[kind], round(sent[kind])) for kind in KINDS}
+        count[collective.kind] += times
+        sent[collective.kind] += times * collective.sent_bytes
+    return {kind: Traffic(count[kind], round(sent[kind])) for kind in KINDS}, unread
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:
@@ -106,45 +111,82 @@ def _computations(text: str) -> tuple[dict[str, list[str]], str]:
     return found, entry
 
 
-def _runs(computations: dict[str, list[str]], entry: str) -> dict[str, int]:
-    """How often each computation runs in a step; both arms of a condition count."""
+def _runs(computations: dict[str, list[str]], entry: str) -> tuple[dict[str, int], int]:
+    """How often each computation runs in a step, and the loops that cannot be read.
+
+    Both arms of a condition count. A loop that cannot be read and sends nothing is no loss.
+    """
     runs: dict[str, int] = defaultdict(int)
+    unread = set()
+
+    def sends(name: str) -> bool:
+        lines = computations[name]
+        return any(_COLLECTIVE.search(line) for line in lines) or any(
+            sends(callee) for line in lines for callee in _callees(line)
+        )
 
     def visit(name: str, times: int) -> None:
         runs[name] += times
         for line in computations[name]:
             called = dict(_CALLED.findall(line))
-            trips = 1
+            rounds: int | None = 1
             if "body" in called:
-                trips = _trip_count(line, computations[called["condition"]])
-            names = list(called.values())
-            for branches in _BRANCHES.findall(line):
-                names += [branch.strip().lstrip("%") for branch in branches.split(",")]
-            for callee in names:
-                visit(callee, times * trips)
+                rounds = _rounds(
+                    line, computations[called["condition"]], computations[called["body"]]
+                )
+                if rounds is None and sends(called["body"]):
+                    unread.add(called["body"])
+            for callee in _callees(line):
+                visit(callee, times * (1 if rounds is None else rounds))
 
     visit(entry, 1)
-    return runs
+    return runs, len(unread)
 
 
-def _trip_count(line: str, condition: list[str]) -> int:
-    """Rounds of a loop: as the compiler says, else the bound of its counter from 0.
+def _callees(line: str) -> list[str]:
+    """Computations that an instruction calls."""
+    names = [name for _, name in _CALLED.findall(line)]
+    for branches in _BRANCHES.findall(line):
+        names += [branch.strip().lstrip("%") for branch in branches.split(",")]
+    return names
 
-    A loop whose bound is not written down does not come from a scan; it counts once.
+
+def _rounds(line: str, condition: list[str], body: list[str]) -> int | None:
+    """Rounds of a loop: as the compiler says, else from its counter; None if unreadable.
+
+    A counter begins at 0, is compared with a constant and rises by a constant: so are the
+    loops of a scan, and those in which a TPU multiplies part by part while it sends.
     """
     known = _TRIPS.search(line)
     if known:
         return int(known[1])
-    constants = dict(
-        re.findall(r"%([\w.\-]+) = s32\[\]\S* constant\((\d+)\)", "\n".join(condition))
+    ends, rises = _instructions(condition), _instructions(body)
+    compared = re.match(
+        r"compare\(%?([\w.\-]+), %?([\w.\-]+)\), direction=LT", ends["ROOT"]
     )
-    for row in condition:
-        compared = re.search(
-            r"compare\([^,]*%[\w.\-]+, [^,]*%([\w.\-]+)\), direction=LT", row
-        )
-        if compared and row.lstrip().startswith("ROOT") and compared[1] in constants:
-            return int(constants[compared[1]])
-    return 1
+    if compared is None or compared[1] not in ends or compared[2] not in ends:
+        return None
+    bound = _CONSTANT.match(ends[compared[2]])
+    counter = re.match(r"get-tuple-element\(.*\), index=(\d+)", ends[compared[1]])
+    following = re.match(r"tuple\((.*?)\)", rises["ROOT"])
+    if bound is None or counter is None or following is None:
+        return None
+    operands = re.findall(r"%([\w.\-]+)", following[1])
+    added = _ADDED.match(rises[operands[int(counter[1])]])
+    step = _CONSTANT.match(rises[added[1]]) if added and added[1] in rises else None
+    return -(-int(bound[1]) // int(step[1])) if step else None
+
+
+def _instructions(lines: list[str]) -> dict[str, str]:
+    """Operation and operands of each instruction by name; that of the root also as ROOT."""
+    found = {}
+    for line in lines:
+        match = _INSTRUCTION.match(line)
+        if match:
+            found[match[2]] = match[3]
+            if match[1]:
+                found["ROOT"] = match[3]
+    return found
 
 
 def _collective(line: str, computation: str, num_devices: int) -> _Collective | None:

@@ -49,6 +49,7 @@ class CompiledStep:
         donated_bytes: outputs that take the place of arguments.
         code_bytes: the program, where it lies in the memory of the device.
         collectives: by kind of collective; None of a refused step.
+        unread_loops: loops whose rounds could not be read: what they send counts once.
         compile_seconds: time to trace and to compile.
         refusal: the compiler's word where the step does not fit, else empty.
     """
@@ -59,6 +60,7 @@ class CompiledStep:
     donated_bytes: int
     code_bytes: int
     collectives: dict[str, Traffic] | None
+    unread_loops: int
     compile_seconds: float
     refusal: str = ""
 
@@ -116,13 +118,15 @@ def compile_step(config: Config, devices: Sequence[jax.Device]) -> CompiledStep:
             raise
         return _refused((program.abstract, batch), str(error), start)
     memory = compiled.memory_analysis()
+    collectives, unread_loops = collective_traffic(compiled.as_text(), len(devices))
     return CompiledStep(
         argument_bytes=memory.argument_size_in_bytes,
         temporary_bytes=memory.temp_size_in_bytes,
         output_bytes=memory.output_size_in_bytes,
         donated_bytes=memory.alias_size_in_bytes,
         code_bytes=memory.generated_code_size_in_bytes,
-        collectives=collective_traffic(compiled.as_text(), len(devices)),
+        collectives=collectives,
+        unread_loops=unread_loops,
         compile_seconds=time.perf_counter() - start,
     )
 
@@ -143,6 +147,7 @@ def _refused(arguments: Any, message: str, start: float) -> CompiledStep:
         donated_bytes=0,
         code_bytes=0,
         collectives=None,
+        unread_loops=0,
         compile_seconds=time.perf_counter() - start,
         refusal=message.splitlines()[0].strip(),
     )

@@ -28,7 +28,11 @@ def traffic(mesh: Mesh, function: Callable[..., Any], spec: P, dims: Any) -> Any
         function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
     )
     x = jax.ShapeDtypeStruct(dims, jnp.float32, sharding=NamedSharding(mesh, spec))
-    return collective_traffic(jax.jit(mapped).lower(x).compile().as_text(), mesh.size)
+    found, unread = collective_traffic(
+        jax.jit(mapped).lower(x).compile().as_text(), mesh.size
+    )
+    assert not unread
+    return found
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,10 @@ replica_groups=mesh['axis_0'=8,'axis_1'=1] {'axis_0'}, frontend_attributes={chai
 %body (c: (s32[])) -> (s32[]) {
   %f.1 = bf16[32]{0} fusion(%p), kind=kCustom, calls=%fused.1
   %f.2 = bf16[32]{0} fusion(%p), kind=kCustom, calls=%fused.2
+  %one = s32[]{:T(128)} constant(1)
+  %before = s32[]{:T(128)} get-tuple-element(%c), index=0
+  %after = s32[]{:T(128)} add(%before, %one)
+  ROOT %next = (s32[]{:T(128)}) tuple(%after)
 }
 
 ENTRY %main (x: f32[64]) -> f32[8] {
@@ -120,7 +128,8 @@ ENTRY %main (x: f32[64]) -> f32[8] {
 
 
 def test_what_a_tpu_makes_of_them() -> None:
-    found = collective_traffic(TPU_TEXT, 8)
+    found, unread = collective_traffic(TPU_TEXT, 8)
+    assert not unread
     assert found["all-gather"] == Traffic(12, 12 * 64 * 7 // 8)
     assert found["reduce-scatter"] == Traffic(1, 256 * 7 // 8)
     assert found["all-reduce"] == NONE
@@ -130,4 +139,25 @@ def test_channels_tell_two_gathers_apart() -> None:
     text = TPU_TEXT.replace(
         "all-gather(%p), channel_id=2", "all-gather(%p), channel_id=3", 1
     )
-    assert collective_traffic(text, 8)["all-gather"].count == 24
+    assert collective_traffic(text, 8)[0]["all-gather"].count == 24
+
+
+def test_a_gather_that_reaches_into_a_loop_runs_as_often_as_it_is_begun() -> None:
+    text = TPU_TEXT.replace(
+        "  %w = (s32", "  %f = bf16[32]{0} fusion(%q), calls=%begun\n  %w = (s32"
+    )
+    fused = TPU_TEXT[TPU_TEXT.index("%fused.2") : TPU_TEXT.index("%add (x")]
+    text = text.replace("%add (x", fused.replace("%fused.2", "%begun") + "%add (x")
+    assert collective_traffic(text, 8)[0]["all-gather"].count == 1
+
+
+@pytest.mark.parametrize(("step", "rounds"), [(1, 12), (2, 6), (5, 3)])
+def test_counters_that_rise_by_more(step: int, rounds: int) -> None:
+    text = TPU_TEXT.replace("constant(1)", f"constant({step})")
+    assert collective_traffic(text, 8)[0]["all-gather"].count == rounds
+
+
+def test_loops_that_cannot_be_read_are_told() -> None:
+    text = TPU_TEXT.replace("direction=LT", "direction=NE")
+    found, unread = collective_traffic(text, 8)
+    assert (found["all-gather"].count, unread) == (1, 1)
