@@ -35,7 +35,7 @@ def test_memory_and_collectives_as_recorded(run_python: Any, name: str) -> None:
     if found["compiler"] != golden["compiler"]:
         pytest.skip(
             f"recorded with {golden['compiler']}, this is {found['compiler']}: it "
-            "compiles; record its figures by tests/train/make_tpu_golden.py"
+            "compiles; record its figures by tests/make_tpu_golden.py"
         )
     expected, now = golden["cases"][name], figures(found)
     for kind in ("argument_bytes", "temporary_bytes"):
@@ -52,10 +52,10 @@ def test_every_case_is_recorded() -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert golden["cases"].keys() == CASES.keys()
     assert not golden["cases"]["base-one-chip"]["sent_bytes"]
-    # Eight parts: of 110M parameters and two moments an eighth, and no chip computes
-    # another's rows.
+    # Eight parts: of 110M parameters and two moments an eighth (biases and norms are
+    # whole on each), and no chip computes another's rows.
     whole, part = (golden["cases"][name] for name in ("base-one-chip", "base-sharded"))
-    assert part["argument_bytes"] < whole["argument_bytes"] / 8 * 1.1
+    assert part["argument_bytes"] < whole["argument_bytes"] / 8 * 1.15
     assert part["temporary_bytes"] < whole["temporary_bytes"] * 1.5
     assert {"all-gather", "reduce-scatter"} <= part["sent_bytes"].keys()
 

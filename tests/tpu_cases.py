@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-GOLDEN = Path(__file__).with_name("tpu_golden.json")
+GOLDEN = Path(__file__).parent / "golden" / "tpu.json"
 BFLOAT16 = "--config.train.dtype=bfloat16"
 
 
@@ -34,12 +34,13 @@ class Case:
 CASES = {
     "tiny": Case("tpu:v5e-1", ("--config=tiny_cpu",)),
     "mini": Case("tpu:v5e-1", ("--config=text_mini:/texts",)),
-    "mini-512": Case("tpu:v5e-1", ("--config=text_mini_len512:/texts",)),
+    "mini-512": Case("tpu:v5e-1", ("--config=text_mini_len512:/texts",), True),
     "base-one-chip": Case("tpu:v5e-1", shipped("base_len128", 32)),
     "base-sharded": Case("tpu:v5e-8", shipped("base_len128", 256, *SHARDED)),
-    "base-v4": Case("tpu:v4-8", shipped("base_len128", 256)),
+    "base-v4": Case("tpu:v4-8", shipped("base_len128", 256), is_deep=True),
     "base-v5p": Case("tpu:v5p-8", shipped("base_len128", 256), is_deep=True),
     "base-v6e": Case("tpu:v6e-4", shipped("base_len128", 256), is_deep=True),
+    "mini-v4": Case("tpu:v4-8", ("--config=text_mini:/texts",)),
     "mini-v5p": Case("tpu:v5p-8", ("--config=text_mini:/texts",)),
     "mini-v6e": Case("tpu:v6e-4", ("--config=text_mini:/texts",)),
     "base-512": Case("tpu:v5e-8", shipped("base_len512", 64), is_deep=True),
