@@ -11,9 +11,11 @@ from typing import Any
 import jax
 
 from bert_jax.config import Config
+from bert_jax.data.cache import cache_root
 from bert_jax.model.flops import pretraining_flops_per_row
 from bert_jax.parallel.chips import Target
 from bert_jax.parallel.described import Source, compiler_version, target_devices
+from bert_jax.parallel.devices import use_compilation_cache
 from bert_jax.parallel.mesh import make_mesh
 from bert_jax.train.adoption import adopt
 from bert_jax.train.plan_search import largest_that_fits
@@ -106,6 +108,8 @@ def make_plan(
     """
     config = adopt(config)
     devices, source = target_devices(target)
+    if source != "tpu-compiler":  # JAX does not read back what is for absent chips
+        use_compilation_cache(cache_root() / "compiled")
     mesh = make_mesh(config.mesh, devices)
     program = make_program(config, mesh)
     rows, length = config.train.global_batch_size, config.data.sequence_length
