@@ -23,7 +23,7 @@ FLOORS = (
     ("train",),
     ("tasks",),
     ("preflight", "model_verbs"),
-    ("doctor_verb",),
+    ("doctor_verb", "plan_verb"),
     ("verbs",),
     ("cli",),
     ("__main__",),
@@ -49,7 +49,7 @@ CONFIG = (
     "strict_fields",
     "config_flags",
 )
-SURFACE = ("preflight", "model_verbs", "doctor_verb", "verbs", "cli")
+SURFACE = ("preflight", "model_verbs", "doctor_verb", "plan_verb", "verbs", "cli")
 FORBIDDEN = {
     **dict.fromkeys(("data", "text", "corpora", "report"), DEVICE),
     **dict.fromkeys((*CONFIG, *SURFACE, "batch"), DEVICE | INPUT),
