@@ -41,8 +41,8 @@ class Chip:
     kind: str = ""
 
 
-# Peak and memory of TPUs: https://cloud.google.com/tpu/docs/system-architecture-tpu-vm, a
-# page for each version. "Interconnect bandwidth" there is in Gbit/s a chip, all links.
+# TPUs from v5e on: https://docs.cloud.google.com/tpu/docs/v5e, v5p and v6e, read in 2026;
+# half of the interconnect bandwidth there, which is of both directions.
 TPU_CHIPS = (
     # Jouppi et al. 2021, "Ten lessons from three generations", table 1: 46 TFLOP/s,
     # 700 GB/s, four links of 496 Gbit/s.
@@ -51,12 +51,12 @@ TPU_CHIPS = (
     Chip("v3", 123e12, 1.0, 32 * GIB, 900e9, 328e9, devices=2),
     # 275 TFLOP/s, 32 GiB, 1,228 GB/s; Jouppi et al. 2023, table 4: six links of 50 GB/s.
     Chip("v4", 275e12, 1.0, 32 * GIB, 1228e9, 300e9),
-    # 197 TFLOP/s, 16 GB, 819 GB/s, 1,600 Gbit/s.
+    # 197 TFLOP/s, 16 GB, 819 GB/s, 400 GB/s in both directions.
     Chip("v5e", 197e12, 1.0, 16 * GIB, 819e9, 200e9),
-    # 459 TFLOP/s, 95 GB, 2,765 GB/s, 4,800 Gbit/s.
+    # 459 TFLOP/s, 95 GiB, 2,765 GB/s, 1,200 GB/s in both directions.
     Chip("v5p", 459e12, 1.0, 95 * GIB, 2765e9, 600e9),
-    # 918 TFLOP/s, 32 GB, 1,640 GB/s, 3,584 Gbit/s.
-    Chip("v6e", 918e12, 1.0, 32 * GIB, 1640e9, 448e9),
+    # 918 TFLOP/s, 32 GB, 1,638 GB/s, 800 GB/s in both directions.
+    Chip("v6e", 918e12, 1.0, 32 * GIB, 1638e9, 400e9),
 )
 # Data sheets of the SXM forms, dense; NVLink is given there as the sum of both directions.
 GPU_CHIPS = (

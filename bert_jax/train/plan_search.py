@@ -98,9 +98,11 @@ def find_remedy(
     divisors = [n for n in range(1, rows + 1) if rows % n == 0]
     for name in REMATS[REMATS.index(remat) :]:
         tried = divisors[:-1] if name == remat else divisors
-        fitting = bisect.bisect_left(
-            tried, True, key=lambda n, name=name: peak_bytes(n, name) > memory_bytes
-        )
+
+        def is_too_large(micro_batch_size: int, name: str = name) -> bool:
+            return peak_bytes(micro_batch_size, name) > memory_bytes
+
+        fitting = bisect.bisect_left(tried, True, key=is_too_large)
         if fitting:
             micro = tried[fitting - 1]
             return Remedy(micro, rows // micro, name)

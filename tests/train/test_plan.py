@@ -140,9 +140,8 @@ def test_what_does_not_fit_is_an_answer(
     (remedy,) = (line for line in shown.out.splitlines() if "to make it fit" in line)
     flags = [word for word in remedy.split() if word.startswith("--config.")]
     assert cli.main([*arguments, "--no-largest", *flags]) == 0
-    assert re.search(
-        r"rows +64 on each device in \d+ turns", again := capsys.readouterr().out
-    )
+    again = capsys.readouterr().out
+    assert re.search(r"rows +64 on each device in \d+ turns", again)
     assert "DOES NOT FIT" not in again
 
 
