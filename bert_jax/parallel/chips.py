@@ -78,6 +78,7 @@ _CUBES = {4: "2x2x1", 8: "2x2x2", 16: "2x2x4", 32: "2x4x4", 64: "4x4x4", 128: "4
     512: "8x8x8",
     1024: "8x8x16",
     2048: "8x16x16",
+    4096: "16x16x16",
 }
 _SLICES: Mapping[str, Mapping[int, str]] = types.MappingProxyType(
     {"v2": _SQUARES, "v3": _SQUARES, "v4": _CUBES, "v5e": _FLAT, "v5p": _CUBES}
