@@ -50,7 +50,6 @@ def test_shipped_configurations_that_build_on_others_in_a_checkout() -> None:
     assert done.stdout.split() == ["large", str(checkout / "configs")]
 
 
-
 def test_the_shipped_ones_are_found() -> None:
     assert {"tiny_cpu", "text_mini", "wiki_books_base_len128"} <= set(shipped_configs())
     assert load_config(["--config=tiny-cpu"]) == load_config(["--config", "tiny_cpu"])
