@@ -10,6 +10,7 @@ import difflib
 import importlib.util
 import pathlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -132,8 +133,20 @@ def _base_values(name: str) -> Mapping[str, Any]:
     return _run_config_file(path, match["argument"])
 
 
+def _make_shipped_importable() -> None:
+    """`from bert_jax.configs import …` in a checkout, where they lie beside the package."""
+    name = "bert_jax.configs"
+    if importlib.util.find_spec(name) is None:
+        folder = next(iter(shipped_configs().values())).parent
+        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+
+
 def _run_config_file(path: pathlib.Path, argument: str | None) -> Mapping[str, Any]:
     """The values that `get_config` of a Python file returns."""
+    _make_shipped_importable()
     spec = importlib.util.spec_from_file_location(f"bert_jax_config_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -6,7 +6,11 @@ Command: bert-jax pretrain --config='text_mini_len512:/texts/**/*.txt'
     --config.init_from=runs/mini
     where runs/mini was trained with text_mini on the same files: its shards and its
     vocabulary serve as they are.
-Hardware: 2 CPU cores. Not yet run to its end; what it is made of is tested on small runs.
+Hardware: 2 CPU cores (AMD EPYC), 108 s, 1.7 GB of memory.
+Result: on the text of text_mini, in rows of 512: 6.08 nats on held-out masked words, where
+    the model of the first phase has 6.35 and word frequencies 6.86 (0.79 above). Next
+    sentence: 83.4 %, from 80.7 %; the more frequent answer alone gives 52.4 %.
+    Kept in benchmarks/results/learning-wiki_books_mini_len512.json.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -27,6 +30,24 @@ def test_shipped_configurations(name: str) -> None:
     text = shipped_configs()[name].read_text(encoding="utf-8")
     for word in ("Source:", "Command:", "Hardware:"):
         assert word in text, f"{name} says no {word}"
+
+
+def test_shipped_configurations_that_build_on_others_in_a_checkout() -> None:
+    """There `configs/` stands beside the package, and is no folder of it."""
+    checkout = pathlib.Path(__file__).parents[1]
+    code = (
+        "from bert_jax.config_flags import load_config, shipped_configs as s\n"
+        "print(load_config(['--config=wiki_books_large_len512']).model.name)\n"
+        "print(s()['tiny_cpu'].parent)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["large", str(checkout / "configs")]
 
 
 def test_the_shipped_ones_are_found() -> None:
