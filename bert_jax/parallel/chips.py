@@ -163,9 +163,16 @@ def _unknown(name: str) -> str:
     known = device_names()
     # v5litepod is how Cloud writes v5e; a chip without a number is one slice too few.
     asked = name.lower().replace("v5litepod", "v5e").replace("v5lite", "v5e")
-    close = difflib.get_close_matches(asked, known, n=1, cutoff=0.0)
-    family = [known_name for known_name in known if known_name.startswith(f"{asked}-")]
-    nearest = family[0] if family else close[0]
+    family, _, count = asked.rpartition("-")
+    siblings = [
+        n for n in known if n.startswith(f"{family if count.isdecimal() else asked}-")
+    ]
+    if siblings and count.isdecimal():
+        nearest = min(siblings, key=lambda n: abs(int(n.rpartition("-")[2]) - int(count)))
+    elif siblings:
+        nearest = siblings[0]
+    else:
+        nearest = difflib.get_close_matches(asked, known, n=1, cutoff=0.0)[0]
     return (
         f"--device={name} must be a known device; the nearest is {nearest} (cpu, "
         "gpu:CHIP-N, or a TPU slice as Google Cloud names it, such as tpu:v5e-8)"
