@@ -2,7 +2,7 @@
 
     python tests/make_tpu_golden.py [CASE …]
 
-Needs the extra `tpu`; compiles the named cases of `tpu_cases.py`, or all (about 8 minutes
+Needs the extra `tpu`; compiles the named cases of `tpu_cases.py`, or all (about 20 minutes
 on two cores), and writes `golden/tpu.json`. To be run again when libtpu changes, or when a
 change is meant to alter memory or collectives; the difference belongs into the commit.
 """

@@ -15,7 +15,7 @@ BFLOAT16 = "--config.train.dtype=bfloat16"
 def shipped(name: str, rows: int, *more: str) -> tuple[str, ...]:
     """A configuration for accelerators with a global batch of so many rows."""
     batch = f"--config.train.global_batch_size={rows}"
-    return (f"--config=wiki_books_{name}", BFLOAT16, batch, *more)
+    return (f"--config={name}", BFLOAT16, batch, *more)
 
 
 SHARDED = ("--config.mesh.data=1", "--config.mesh.fsdp=-1")
@@ -41,25 +41,49 @@ class Case:
     is_deep: bool = False
 
 
+# Every shipped configuration -> rows on each chip.
+ROWS_PER_CHIP = {
+    "tiny_cpu": 2,
+    "text_mini": 2,
+    "text_mini_len512": 1,
+    "wiki_books_base_len128": 32,
+    "wiki_books_base_len512": 8,
+    "wiki_books_large_len128": 8,
+    "wiki_books_large_len512": 2,
+}
+# Slice -> chips.
+SLICES = {"v5e-1": 1, "v5e-8": 8, "v4-8": 4, "v5p-8": 4, "v6e-4": 4}
+# What is compiled each time, of the configurations as they are: each slice once at least.
+_ALWAYS = {
+    "tiny_cpu on v5e-1",
+    "tiny_cpu on v5e-8",
+    "text_mini on v5e-1",
+    "text_mini on v4-8",
+    "text_mini on v5p-8",
+    "text_mini on v6e-4",
+    "wiki_books_base_len128 on v5e-1",
+}
+
+
+def _as_shipped(name: str, rows_per_chip: int, device: str, num_chips: int) -> Case:
+    """A configuration with a copy of the model on each chip, as its `mesh` says."""
+    argument = ":/texts" if name.startswith("text_mini") else ""
+    arguments = shipped(f"{name}{argument}", rows_per_chip * num_chips)
+    return Case(f"tpu:{device}", arguments, is_deep=f"{name} on {device}" not in _ALWAYS)
+
+
+BASE, LARGE = "wiki_books_base_len128", "wiki_books_large_len128"
 CASES = {
-    "tiny": Case("tpu:v5e-1", ("--config=tiny_cpu",)),
-    "mini": Case("tpu:v5e-1", ("--config=text_mini:/texts",)),
-    "tiny-in-turns": Case("tpu:v5e-8", ("--config=tiny_cpu", *TURNS)),
-    "mini-512": Case("tpu:v5e-1", ("--config=text_mini_len512:/texts",), True),
-    "base-one-chip": Case("tpu:v5e-1", shipped("base_len128", 32)),
-    "base-sharded": Case("tpu:v5e-8", shipped("base_len128", 256, *SHARDED)),
-    "base-v4": Case("tpu:v4-8", shipped("base_len128", 256), is_deep=True),
-    "base-v5p": Case("tpu:v5p-8", shipped("base_len128", 256), is_deep=True),
-    "base-v6e": Case("tpu:v6e-4", shipped("base_len128", 256), is_deep=True),
-    "mini-v4": Case("tpu:v4-8", ("--config=text_mini:/texts",)),
-    "mini-v5p": Case("tpu:v5p-8", ("--config=text_mini:/texts",)),
-    "mini-v6e": Case("tpu:v6e-4", ("--config=text_mini:/texts",)),
-    "base-512": Case("tpu:v5e-8", shipped("base_len512", 64), is_deep=True),
-    "base-three-axes": Case("tpu:v5e-8", shipped("base_len128", 256, *TENSOR), True),
-    "large": Case("tpu:v5e-8", shipped("large_len128", 64, *SHARDED), is_deep=True),
-    "large-512": Case("tpu:v5e-8", shipped("large_len512", 16, *SHARDED), is_deep=True),
-    "large-pod": Case("tpu:v5e-256", shipped("large_len128", 4096, *SHARDED), True),
-    "large-v4-128": Case("tpu:v4-128", shipped("large_len128", 1024), is_deep=True),
+    f"{name} on {device}": _as_shipped(name, rows, device, num_chips)
+    for name, rows in ROWS_PER_CHIP.items()
+    for device, num_chips in SLICES.items()
+} | {
+    "base sharded": Case("tpu:v5e-8", shipped(BASE, 256, *SHARDED)),
+    "tiny in turns": Case("tpu:v5e-8", ("--config=tiny_cpu", *TURNS)),
+    "base on three axes": Case("tpu:v5e-8", shipped(BASE, 256, *TENSOR), is_deep=True),
+    "large sharded": Case("tpu:v5e-8", shipped(LARGE, 64, *SHARDED), is_deep=True),
+    "large on a pod": Case("tpu:v5e-256", shipped(LARGE, 4096, *SHARDED), is_deep=True),
+    "large on v4-128": Case("tpu:v4-128", shipped(LARGE, 1024), is_deep=True),
 }
 
 

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from tpu_cases import CASES, GOLDEN, figures, plan
+from tpu_cases import CASES, GOLDEN, ROWS_PER_CHIP, figures, plan
+
+from bert_jax.config_flags import shipped_configs
 
 pytestmark = pytest.mark.tpu
 
@@ -51,10 +53,12 @@ def test_memory_and_collectives_as_recorded(run_python: Any, name: str) -> None:
 def test_every_case_is_recorded() -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert golden["cases"].keys() == CASES.keys()
-    assert not golden["cases"]["base-one-chip"]["sent_bytes"]
+    assert ROWS_PER_CHIP.keys() == shipped_configs().keys()
+    assert not golden["cases"]["wiki_books_base_len128 on v5e-1"]["sent_bytes"]
     # Eight parts: of 110M parameters and two moments an eighth (biases and norms are
     # whole on each), and no chip computes another's rows.
-    whole, part = (golden["cases"][name] for name in ("base-one-chip", "base-sharded"))
+    names = ("wiki_books_base_len128 on v5e-1", "base sharded")
+    whole, part = (golden["cases"][name] for name in names)
     assert part["argument_bytes"] < whole["argument_bytes"] / 8 * 1.15
     assert part["temporary_bytes"] < whole["temporary_bytes"] * 1.5
     assert {"all-gather", "reduce-scatter"} <= part["sent_bytes"].keys()
