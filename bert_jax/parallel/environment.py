@@ -14,6 +14,8 @@ _TPU_VARIABLES = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    # No chip is taken, so two plans may be made at once, and one beside a run on chips.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     # libtpu writes a log of its start to standard error.
     "TPU_MIN_LOG_LEVEL": "3",
     "TPU_STDERR_LOG_LEVEL": "3",
