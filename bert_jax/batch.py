@@ -45,3 +45,33 @@ class PretrainingBatch(NamedTuple):
     sources: Any
     epochs: Any
     mask_stages: Any
+
+
+# The dims of each array, by the letters above, and its dtype.
+BATCH_DIMS = PretrainingBatch(
+    input_ids="BL",
+    token_type_ids="BL",
+    sequence_ids="BL",
+    position_ids="BL",
+    word_starts="BL",
+    sequence_starts="BS",
+    sentence_labels="BS",
+    example_ids="BS",
+    sources="B",
+    epochs="B",
+    mask_stages="B",
+)
+
+BATCH_DTYPES = PretrainingBatch(
+    input_ids="int32",
+    token_type_ids="int32",
+    sequence_ids="int32",
+    position_ids="int32",
+    word_starts="bool",
+    sequence_starts="int32",
+    sentence_labels="int32",
+    example_ids="uint32",
+    sources="uint32",
+    epochs="uint32",
+    mask_stages="int32",
+)

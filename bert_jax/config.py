@@ -23,6 +23,12 @@ from bert_jax.config_sections import (
     TokenizerConfig,
     TrainConfig,
 )
+from bert_jax.mesh_conflicts import (
+    axis_conflicts,
+    batch_conflicts,
+    known_sizes,
+    model_conflicts,
+)
 from bert_jax.strict_fields import ConfigError as ConfigError
 from bert_jax.strict_fields import build, field, plain
 
@@ -108,6 +114,16 @@ class Config:
             **_architecture(self.model),
         )
 
+    def divided_dims(self) -> dict[str, int]:
+        """The sizes that a mesh divides; of the vocabulary where it is yet to be made."""
+        bert = types.SimpleNamespace(**_architecture(self.model))
+        names = ("num_attention_heads", "intermediate_size", "hidden_size")
+        dims = {f"model.{name}": getattr(bert, name) for name in names}
+        if not self.tokenizer.path and not self.init_from:
+            vocabulary = BertConfig(vocab_size=self.tokenizer.vocab_size)
+            dims["the padded vocabulary"] = vocabulary.padded_vocab_size
+        return dims
+
 
 def _architecture(model: ModelConfig) -> dict[str, Any]:
     """The fields of BertConfig that `model` decides, possible together or not."""
@@ -176,23 +192,8 @@ def _conflicts(config: Config) -> list[str]:
             f"data.max_predictions_per_sequence={data.max_predictions_per_sequence} must "
             f"be at most data.sequence_length - 3 = {data.sequence_length - 3}; lower it"
         )
-    axes = {"data": mesh.data, "fsdp": mesh.fsdp, "tensor": mesh.tensor}
-    problems += [
-        f"mesh.{axis}=0 must be at least 1, or -1" for axis, n in axes.items() if n == 0
-    ]
-    if sum(n == -1 for n in axes.values()) > 1:
-        problems.append("mesh: only one axis can be -1; give the others a number")
-    for name in ("num_attention_heads", "intermediate_size"):
-        if mesh.tensor > 0 and getattr(bert, name) % mesh.tensor:
-            problems.append(
-                f"mesh.tensor={mesh.tensor} must divide "
-                f"model.{name}={getattr(bert, name)}; lower it"
-            )
-    rows = max(mesh.data, 1) * max(mesh.fsdp, 1)
-    if train.global_batch_size % rows:
-        problems.append(
-            f"train.global_batch_size={train.global_batch_size} must be a multiple of "
-            f"mesh.data x mesh.fsdp = {rows}; the nearest is "
-            f"{max(1, round(train.global_batch_size / rows)) * rows}"
-        )
+    sizes = known_sizes(mesh)
+    problems += axis_conflicts(mesh)
+    problems += model_conflicts(sizes, config.divided_dims())
+    problems += batch_conflicts(sizes, data, train)
     return problems

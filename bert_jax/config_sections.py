@@ -210,12 +210,18 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How devices are arranged; −1 on one axis takes all devices that are left."""
+    """How devices are arranged; −1 on one axis takes all devices that are left.
+
+    The sizes count all devices. Slices (of TPUs, or GPU machines) are joined by a network
+    slower than their own; `dcn_data` x `dcn_fsdp` is their number.
+    """
 
     data: int = _field(-1, "copies of the model, each with its part of the batch", low=-1)
     fsdp: int = _field(1, "parts of each parameter, gathered where it is used", low=-1)
     tensor: int = _field(1, "parts of each layer's heads and feed-forward units", low=-1)
-    sequence: int = _field(1, "parts of each sequence", low=1, high=1)
+    sequence: int = _field(1, "parts of each row's tokens; keys are gathered", low=-1)
+    dcn_data: int = _field(1, "slices that mesh.data is spread over", low=1)
+    dcn_fsdp: int = _field(1, "slices that mesh.fsdp is spread over", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,6 +230,12 @@ class TrainConfig:
 
     num_steps: int = _field(1_000_000, "updates in the whole run", low=1, high=2**31 - 1)
     global_batch_size: int = _field(256, "rows in a batch, over all devices", low=1)
+    micro_batch_size: int | None = _field(
+        None,
+        "rows that a device computes at once; a batch of more is computed in turns and "
+        "gives the same update; None: all of its rows",
+        low=1,
+    )
     start: str = _field(
         "random",
         "weights to begin with; random: as in 2018; informed: scores of words begin at "
@@ -235,6 +247,23 @@ class TrainConfig:
         "float32",
         "numbers the model computes in; parameters are always float32",
         choices=("float32", "bfloat16"),
+    )
+    gradient_dtype: str = _field(
+        "float32",
+        "numbers in which gradients travel over mesh.data and are added up there",
+        choices=("float32", "bfloat16"),
+    )
+    remat: str = _field(
+        "none",
+        "what is computed again in the backward pass to spare memory; none: nothing; dots: "
+        "all but the products with weights; full: all inside a layer",
+        choices=("none", "dots", "full"),
+    )
+    scan_layers: str = _field(
+        "auto",
+        "scan: one compiled layer in a loop; unroll: every layer compiled, which takes "
+        "longer; auto: unroll on CPUs, where it runs faster, and scan elsewhere",
+        choices=("auto", "scan", "unroll"),
     )
     dropout_rate: float = _field(0.1, "dropout everywhere in the model", low=0.0, below=1.0)
     log_every_steps: int = _field(100, "steps between two logged rows", low=1)

@@ -141,4 +141,4 @@ def _examine_devices(config: Config | None) -> Iterator[Finding]:
     found = checks.check_devices(dtype)
     yield from found
     if config is not None and found[0].ok:
-        yield checks.check_mesh(config.mesh, config.train.global_batch_size)
+        yield checks.check_mesh(config)

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from bert_jax import doctor_verb, model_verbs
+from bert_jax import doctor_verb, model_verbs, plan_verb
 from bert_jax.config_flags import config_fields
 from bert_jax.model_verbs import OK, tell_predictions
 from bert_jax.preflight import (
@@ -232,6 +232,12 @@ VERBS = {
         "a model in another format, loaded again and compared",
         model_verbs.add_convert,
         model_verbs.run_convert,
+    ),
+    "plan": Verb(
+        "what a run would need and take on a device, which need not be there",
+        plan_verb.add_arguments,
+        plan_verb.run,
+        config="required",
     ),
     "doctor": Verb(
         "versions, devices, data, run: what is in order, and the mend for what is not",

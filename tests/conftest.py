@@ -17,6 +17,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Before JAX starts, here and in every process that a test starts.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+# Threads of XLA, which takes one a device. A device may wait in several collectives at
+# once, each on a thread: with 8 of them meshes of three axes hung on a busy machine.
+os.environ["NPROC"] = "24"
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(

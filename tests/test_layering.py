@@ -14,6 +14,7 @@ import pytest
 FLOORS = (
     ("strict_fields", "batch", "random_bits", "bert_config", "hub", "findings"),
     ("config_sections",),
+    ("mesh_conflicts",),
     ("config",),
     ("formats",),
     ("config_flags", "parallel", "model", "objective", "text", "report"),
@@ -22,7 +23,7 @@ FLOORS = (
     ("train",),
     ("tasks",),
     ("preflight", "model_verbs"),
-    ("doctor_verb",),
+    ("doctor_verb", "plan_verb"),
     ("verbs",),
     ("cli",),
     ("__main__",),
@@ -40,8 +41,15 @@ UPSTAIRS = {
 # Part (or module) -> packages that it must not import itself.
 DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}
 INPUT = {"grain", "tensorflow_datasets", "array_record"}
-CONFIG = ("config", "config_sections", "bert_config", "strict_fields", "config_flags")
-SURFACE = ("preflight", "model_verbs", "doctor_verb", "verbs", "cli")
+CONFIG = (
+    "config",
+    "config_sections",
+    "mesh_conflicts",
+    "bert_config",
+    "strict_fields",
+    "config_flags",
+)
+SURFACE = ("preflight", "model_verbs", "doctor_verb", "plan_verb", "verbs", "cli")
 FORBIDDEN = {
     **dict.fromkeys(("data", "text", "corpora", "report"), DEVICE),
     **dict.fromkeys((*CONFIG, *SURFACE, "batch"), DEVICE | INPUT),

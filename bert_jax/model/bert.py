@@ -16,7 +16,9 @@ from bert_jax.model.encoder import (
     Constrain,
     Embeddings,
     Encoder,
+    Remat,
     hidden_at,
+    keep_everything,
     unconstrained,
 )
 from bert_jax.model.inputs import check_ids
@@ -36,9 +38,11 @@ class BertModel(nnx.Module):
         attention: the attention to use; plain XLA by default.
         unroll: whether to unroll the loop over layers, faster on a CPU and slower to
             compile; by default on CPUs only.
-        constrain: applied to float[B, …] after the embeddings, after each layer and
-            before the heads; for training over a mesh, where it says that each device
-            keeps its own rows.
+        constrain: applied to float[B, …] and the letters of its dims after the
+            embeddings, after each layer and before the heads; for training over a mesh,
+            where it says that each device keeps its own rows.
+        remat: applied to the function of a layer; `jax.checkpoint` to spare memory in
+            training.
         add_pooling_layer: whether to have the dense layer on the first token.
 
     Source: Devlin et al. 2018; google-research/bert, modeling.py:BertModel.
@@ -53,6 +57,7 @@ class BertModel(nnx.Module):
         attention: Attention = plain_attention,
         unroll: bool | None = None,
         constrain: Constrain = unconstrained,
+        remat: Remat = keep_everything,
         add_pooling_layer: bool = True,
     ):
         if unroll is None:
@@ -66,6 +71,7 @@ class BertModel(nnx.Module):
             attention=attention,
             unroll=unroll,
             constrain=constrain,
+            remat=remat,
         )
         self.constrain = constrain
         self.pooler = (
@@ -139,7 +145,8 @@ class BertModel(nnx.Module):
                 jnp.asarray(types_BL),
                 jnp.asarray(position_ids),
                 dropout_seeds_B=dropout_seeds,
-            )
+            ),
+            "BLD",
         )
         hidden_BLD, hidden_NBLD, attentions_NBHQT = self.encoder(
             embedded_BLD,
@@ -156,7 +163,9 @@ class BertModel(nnx.Module):
             first = hidden_BLD[:, 0]
             if sequence_starts is not None:
                 first = hidden_at(hidden_BLD, jnp.asarray(sequence_starts))
-            pooled = self.constrain(jnp.tanh(self.pooler(first)))
+            pooled = self.constrain(
+                jnp.tanh(self.pooler(first)), "BD" if sequence_starts is None else "BSD"
+            )
         return BertModelOutput(
             last_hidden_state=hidden_BLD,
             pooler_output=pooled,

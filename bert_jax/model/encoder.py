@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +30,25 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-# What is done to float[B, …] between layers. A model knows no mesh: who trains it over one
-# passes in a function that says where the rows of a batch live.
-Constrain = Callable[[jax.Array], jax.Array]
+# What is done to an activation between layers, given the letters of its dims ("BLD"). A
+# model knows no mesh: who trains it over one passes in a function that says where the rows
+# of a batch live.
+Constrain = Callable[[jax.Array, str], jax.Array]
+
+# What is done to the function of one layer: who trains a model says which of its values are
+# kept for the backward pass, and which are computed again.
+Remat = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def unconstrained(activation: jax.Array) -> jax.Array:
+def unconstrained(activation: jax.Array, dims: str) -> jax.Array:
     """Leaves an activation where it is."""
+    del dims
     return activation
+
+
+def keep_everything(layer: Callable[..., Any]) -> Callable[..., Any]:
+    """Leaves a layer as it is: nothing is computed again."""
+    return layer
 
 
 def make_layer_norm(
@@ -163,6 +175,7 @@ class Encoder(nnx.Module):
         attention: Attention,
         unroll: bool,
         constrain: Constrain,
+        remat: Remat,
     ):
         @nnx.split_rngs(splits=config.num_hidden_layers)
         @nnx.vmap(in_axes=0, out_axes=0)
@@ -173,6 +186,7 @@ class Encoder(nnx.Module):
         self.num_layers = config.num_hidden_layers
         self.unroll = unroll
         self.constrain = constrain
+        self.remat = remat
 
     def __call__(
         self,
@@ -202,14 +216,14 @@ class Encoder(nnx.Module):
                 dropout_seeds_B=seeds_B,
                 with_probabilities=with_probabilities,
             )
-            hidden_BLD = self.constrain(hidden_BLD)
+            hidden_BLD = self.constrain(hidden_BLD, "BLD")
             return hidden_BLD, (
                 hidden_BLD if with_hidden_states else None,
                 probabilities_BHQT,
             )
 
         hidden_BLD, (hidden_NBLD, probabilities_NBHQT) = jax.lax.scan(
-            run_layer,
+            self.remat(run_layer),
             hidden_BLD,
             (stacked, jnp.arange(1, self.num_layers + 1)),
             unroll=self.num_layers if self.unroll else 1,

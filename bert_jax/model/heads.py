@@ -18,7 +18,13 @@ from bert_jax.bert_config import BertConfig
 from bert_jax.model.attention import Attention, plain_attention
 from bert_jax.model.bert import BertModel
 from bert_jax.model.dropout import dropout
-from bert_jax.model.encoder import Constrain, hidden_at, unconstrained
+from bert_jax.model.encoder import (
+    Constrain,
+    Remat,
+    hidden_at,
+    keep_everything,
+    unconstrained,
+)
 from bert_jax.model.losses import label_loss, text_loss
 from bert_jax.model.masked_lm import MaskedLanguageModelHead
 from bert_jax.model.outputs import BertModelOutput, LogitsOutput
@@ -44,6 +50,7 @@ class BertWithHead(nnx.Module):
         attention: Attention = plain_attention,
         unroll: bool | None = None,
         constrain: Constrain = unconstrained,
+        remat: Remat = keep_everything,
     ):
         self.config = config
         self.constrain = constrain
@@ -54,6 +61,7 @@ class BertWithHead(nnx.Module):
             attention=attention,
             unroll=unroll,
             constrain=constrain,
+            remat=remat,
             add_pooling_layer=self.has_pooler,
         )
         self.add_head(dtype, rngs)

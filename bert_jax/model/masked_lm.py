@@ -40,7 +40,7 @@ class MaskedLanguageModelHead(nnx.Module):
     def __call__(self, hidden_BPD: jax.Array, word: nnx.Embed) -> jax.Array:
         """float[B, P, D] → float32[B, P, vocab_size]; the table's padding is cut off."""
         hidden_BPD = ACTIVATIONS[self.activation](self.transform(hidden_BPD))
-        hidden_BPD = self.norm(self.constrain(hidden_BPD))
+        hidden_BPD = self.norm(self.constrain(hidden_BPD, "BPD"))
         logits_BPV = jnp.einsum(
             "bpd,vd->bpv",
             hidden_BPD,

@@ -148,16 +148,28 @@ def mask_tokens(
         word_bits_BL=bits_at(token_seeds(_WORD_SITE), position_ids_BL),
         masking=masking,
     )
-    # Equal scores: lower place first.
-    chosen_BP, places_BP = jax.lax.top_k(
-        is_chosen_BL.astype(jnp.float32), masking.num_predictions
-    )
+    places_BP = _places_chosen_first(is_chosen_BL, masking.num_predictions)
     return MaskedTokens(
         input_ids=jnp.where(is_chosen_BL, new_ids_BL, input_ids_BL),
         positions=places_BP,
         labels=jnp.take_along_axis(input_ids_BL, places_BP, axis=-1),
-        weights=chosen_BP,
+        weights=jnp.take_along_axis(is_chosen_BL, places_BP, axis=-1).astype(jnp.float32),
     )
+
+
+def _places_chosen_first(is_chosen_BL: jax.Array, num_places: int) -> jax.Array:
+    """int32[B, P]: the first places of a row if the chosen are put before the others.
+
+    As `top_k` of `is_chosen_BL`, which XLA does not divide over rows: every device would
+    be sent all of them.
+    """
+    before_BL = jnp.cumsum(is_chosen_BL, axis=-1)
+    place_L = jnp.arange(is_chosen_BL.shape[-1])
+    rank_BL = jnp.where(
+        is_chosen_BL, before_BL - 1, before_BL[:, -1:] + place_L - before_BL
+    )
+    is_at_BPL = rank_BL[:, None] == jnp.arange(num_places)[:, None]
+    return jnp.sum(jnp.where(is_at_BPL, place_L, 0), axis=-1)
 
 
 def _num_wanted(

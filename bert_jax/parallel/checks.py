@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bert_jax.config_sections import MeshConfig
+from bert_jax.config import Config
 from bert_jax.findings import Finding
+from bert_jax.parallel import mesh
 from bert_jax.parallel.devices import MATMUL_SIZE, time_product
-from bert_jax.parallel.mesh import check_batch, make_mesh
 
 # Of the fastest device of the same kind; a slower one holds all others up.
 MIN_SPEED_SHARE = 0.7
@@ -37,15 +37,15 @@ def check_devices(dtype: str) -> list[Finding]:
     return [Finding("devices", True, told), *_check_products(dtype)]
 
 
-def check_mesh(mesh: MeshConfig, global_batch_size: int) -> Finding:
-    """Whether the mesh of a configuration fits the devices, and its batch the mesh."""
+def check_mesh(config: Config) -> Finding:
+    """Whether the mesh of a configuration fits the devices, its model and its batch."""
     try:
-        made = make_mesh(mesh)
-        check_batch(made, global_batch_size)
+        made = mesh.make_mesh(config.mesh)
+        mesh.check_mesh(made, config)
     except ValueError as error:
         return Finding.of_error("mesh", error, "set mesh.data=-1")
     shape = " x ".join(f"{axis} {size}" for axis, size in made.shape.items())
-    rows = global_batch_size // (made.shape["data"] * made.shape["fsdp"])
+    rows = config.train.global_batch_size // (made.shape["data"] * made.shape["fsdp"])
     return Finding("mesh", True, f"{shape}; {rows} rows of a batch on each part")
 
 

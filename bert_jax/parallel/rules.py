@@ -13,6 +13,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bert_jax.mesh_conflicts import nearest_divisors
+
 Rules = Sequence[tuple[str, tuple[str | None, ...]]]
 
 # (pattern of the end of a path, mesh axis of each dim). Optimizer moments carry the path
@@ -124,5 +126,5 @@ def _check_fits(
         if axis is not None and size % mesh.shape[axis]:
             raise ValueError(
                 f"mesh.{axis}={mesh.shape[axis]} must divide a dim of size {size} of "
-                f"{name}; choose a mesh.{axis} that does"
+                f"{name}; the nearest that does: {nearest_divisors(mesh.shape[axis], size)}"
             )

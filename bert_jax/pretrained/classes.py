@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from bert_jax.bert_config import BertConfig
 from bert_jax.model import answers, bert, heads, pretraining
 from bert_jax.model.inputs import check_ids
-from bert_jax.parallel.placement import make_row_constraint
+from bert_jax.parallel.placement import make_constrain
 from bert_jax.pretrained.buckets import call_in_buckets, can_be_bucketed
 from bert_jax.pretrained.config_files import replaced
 from bert_jax.pretrained.export import save_hugging_face
@@ -143,15 +143,16 @@ def _load(
 
 
 @functools.cache  # one function a mesh: models of it share their compiled programs
-def _make_constrain(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+def _make_constrain(mesh: Mesh) -> Callable[[jax.Array, str], jax.Array]:
     """Rows over the devices, as in training; where they do not divide, all on each."""
-    divided = make_row_constraint(mesh)
+    divided = make_constrain(mesh)
     num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
-    def constrain(activation: jax.Array) -> jax.Array:
+    def constrain(activation: jax.Array, dims: str) -> jax.Array:
+        del dims
         if activation.shape[0] % num_shards == 0:
-            return divided(activation)
+            return divided(activation, "B")
         return jax.lax.with_sharding_constraint(activation, everywhere)
 
     return constrain

@@ -13,7 +13,7 @@ from bert_jax.data.manifest import FILE_NAME, Manifest, check_manifest
 from bert_jax.data.prepare import cache_root, data_directory, prepare
 from bert_jax.formats.orbax import check_hashes, load_params, newest_record
 from bert_jax.parallel.devices import use_compilation_cache
-from bert_jax.parallel.mesh import check_batch, make_mesh
+from bert_jax.parallel.mesh import check_mesh, make_mesh
 from bert_jax.parallel.rules import tree_shardings
 from bert_jax.report.metrics_file import read_metrics
 from bert_jax.report.progress import Progress
@@ -72,7 +72,7 @@ def pretrain(
     """
     use_compilation_cache(cache_root() / "compiled")
     mesh = make_mesh(config.mesh)
-    check_batch(mesh, config.train.global_batch_size)
+    check_mesh(mesh, config)
     last = config.train.num_steps
     newest = newest_record(workdir / CHECKPOINTS)
     if newest is None:
@@ -193,7 +193,7 @@ def evaluate(config: Config | None, workdir: Path) -> dict[str, Any]:
     config = check_workdir(workdir, config or load_config_of(workdir))
     use_compilation_cache(cache_root() / "compiled")
     mesh = make_mesh(config.mesh)
-    check_batch(mesh, config.train.global_batch_size)
+    check_mesh(mesh, config)
     step, params, meta = load_params(workdir / CHECKPOINTS)
     tokenizer = load_tokenizer(workdir / TOKENIZER)
     check_hashes(step, meta, tokenizer_sha256=tokenizer.sha256)

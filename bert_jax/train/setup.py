@@ -13,22 +13,26 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from bert_jax.batch import PretrainingBatch
+from bert_jax.batch import BATCH_DIMS, PretrainingBatch
 from bert_jax.config import Config
-from bert_jax.config_sections import DataConfig
+from bert_jax.config_sections import DataConfig, TrainConfig
 from bert_jax.data.stream import BatchStream
+from bert_jax.model.attention import plain_attention
 from bert_jax.model.flops import pretraining_flops_per_row
 from bert_jax.model.pretraining import BertForPreTraining
 from bert_jax.objective.mask_rates import mask_rates, stage_of
 from bert_jax.objective.masking import Masking, slots_per_row
 from bert_jax.objective.pretraining import make_pretraining_loss
 from bert_jax.optim.optimizer import make_optimizer, make_schedule
+from bert_jax.parallel.accumulation import ROW_AXES_OF_A_GROUP, Accumulation
 from bert_jax.parallel.devices import measure_matmul_flops_per_second
-from bert_jax.parallel.placement import make_row_constraint, place_batch
+from bert_jax.parallel.mesh import num_micro_steps
+from bert_jax.parallel.placement import ROW_AXES, gather_keys, make_constrain, place_batch
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.adoption import adopted_params
 from bert_jax.train.evaluation import MASK_RATE, MASK_SEED, make_evaluate, unigram_metrics
 from bert_jax.train.loop import Job
+from bert_jax.train.remat import make_remat
 from bert_jax.train.start import informed_start
 from bert_jax.train.state import TrainState, abstract_state, init_sharded, make_init
 from bert_jax.train.step import jit_train_step, make_train_step
@@ -65,9 +69,12 @@ class Program:
         self._vocabulary, self._mesh, self._seed = vocabulary, mesh, train.seed
         self._dtype = jnp.dtype(train.dtype)
         self.bert_config = config.bert_config(vocabulary.vocab_size)
-        self.graphdef: nnx.GraphDef[Any] = nnx.graphdef(
-            nnx.eval_shape(lambda: self._make_model(nnx.Rngs(0)))
+        is_cpu = mesh.devices.flat[0].platform == "cpu"
+        self._unroll = (
+            is_cpu if train.scan_layers == "auto" else train.scan_layers == "unroll"
         )
+        self._remat = make_remat(train.remat, unroll=self._unroll)
+        self.graphdef = self._graphdef(ROW_AXES)
         masking = self._masking(
             data, mask_rates(config.objective), data.max_predictions_per_sequence
         )
@@ -86,23 +93,52 @@ class Program:
         optimizer = make_optimizer(config.optim, train.num_steps)
         self._init_state = make_init(self._make_model, optimizer)
         self.abstract = abstract_state(self._init_state, mesh)
+        accumulation = self._accumulation(train)
         step = make_train_step(
-            self.training_loss, optimizer, self.graphdef, seed=train.seed
+            self.training_loss,
+            optimizer,
+            self.graphdef if accumulation is None else self._graphdef(ROW_AXES_OF_A_GROUP),
+            seed=train.seed,
+            accumulation=accumulation,
         )
-        self.train_step = jit_train_step(step, self.abstract, mesh)
+        self.train_step = jit_train_step(step, self.abstract, mesh, BATCH_DIMS)
 
     def init(self) -> TrainState:
         """A state of step 0 with random weights, drawn in its shards."""
         return init_sharded(self._init_state, self.abstract, self._seed)
 
-    def _make_model(self, rngs: nnx.Rngs) -> BertForPreTraining:
-        unroll = self._mesh.devices.flat[0].platform == "cpu"
+    def _accumulation(self, train: TrainConfig) -> Accumulation | None:
+        """How batches are taken apart; None where nothing asks for it."""
+        micro_steps = num_micro_steps(
+            self._mesh, train.global_batch_size, train.micro_batch_size
+        )
+        if micro_steps == 1 and train.gradient_dtype == "float32":
+            return None
+        return Accumulation(
+            self._mesh,
+            micro_steps,
+            jnp.dtype(train.gradient_dtype),
+            jax.tree.map(lambda x: x.sharding, self.abstract.params),
+        )
+
+    def _graphdef(self, row_axes: tuple[str, ...]) -> nnx.GraphDef[Any]:
+        return nnx.graphdef(nnx.eval_shape(lambda: self._make_model(nnx.Rngs(0), row_axes)))
+
+    def _make_model(
+        self, rngs: nnx.Rngs, row_axes: tuple[str, ...] = ROW_AXES
+    ) -> BertForPreTraining:
+        constrain = make_constrain(self._mesh, row_axes)
+        is_divided = self._mesh.shape["sequence"] > 1
         return BertForPreTraining(
             self.bert_config,
             dtype=self._dtype,
             rngs=rngs,
-            unroll=unroll,
-            constrain=make_row_constraint(self._mesh),
+            attention=(
+                gather_keys(plain_attention, constrain) if is_divided else plain_attention
+            ),
+            unroll=self._unroll,
+            constrain=constrain,
+            remat=self._remat,
         )
 
     def _masking(
@@ -159,7 +195,7 @@ class Setup:
             init=self._initial,
             train_step=program.train_step,
             batches=batches,
-            place=lambda batch: place_batch(batch, self._mesh),
+            place=lambda batch: place_batch(batch, self._mesh, BATCH_DIMS),
             evaluate=self.evaluate,
             batch_hash=stream.batch_hash,
             learning_rate=lambda step: float(schedule(step)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,20 +29,37 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Init:
+    """How a state of step 0 comes about; called with a PRNG key, it makes one.
+
+    Attributes:
+        params: PRNG key → drawn weights.
+        opt_state: weights → the optimizer's state.
+    """
+
+    params: Callable[[jax.Array], Any]
+    opt_state: Callable[[Any], Any]
+
+    def __call__(self, key: jax.Array) -> TrainState:
+        """A state of step 0."""
+        params = self.params(key)
+        return TrainState(jnp.zeros((), jnp.int32), params, self.opt_state(params))
+
+
 def make_init(
     make_model: Callable[[nnx.Rngs], nnx.Module], optimizer: optax.GradientTransformation
-) -> Callable[[jax.Array], TrainState]:
-    """A function of a PRNG key that draws the weights and makes a state of step 0."""
+) -> Init:
+    """Draws the weights of a model, for an optimizer."""
 
-    def init_state(key: jax.Array) -> TrainState:
-        params = nnx.to_pure_dict(nnx.state(make_model(nnx.Rngs(key)), nnx.Param))
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    def params(key: jax.Array) -> Any:
+        return nnx.to_pure_dict(nnx.state(make_model(nnx.Rngs(key)), nnx.Param))
 
-    return init_state
+    return Init(params, optimizer.init)
 
 
 def abstract_state(
-    init_state: Callable[[jax.Array], TrainState], mesh: Mesh, rules: Rules = SHARDING_RULES
+    init_state: Init, mesh: Mesh, rules: Rules = SHARDING_RULES
 ) -> TrainState:
     """Shapes, dtypes and shardings of a state on a mesh; nothing is computed.
 
@@ -56,9 +74,15 @@ def abstract_state(
     )
 
 
-def init_sharded(
-    init_state: Callable[[jax.Array], TrainState], abstract: TrainState, seed: int
-) -> TrainState:
-    """Draws a state directly in its shards: no device ever holds what it does not keep."""
+def init_sharded(init_state: Init, abstract: TrainState, seed: int) -> TrainState:
+    """Draws a state directly in its shards: no device ever holds what it does not keep.
+
+    The weights come first and the optimizer's state after them: random bits take as much
+    memory again while weights are drawn, and so would lie beside all of it.
+    """
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
-    return jax.jit(init_state, out_shardings=shardings)(jax.random.key(seed))
+    draw = jax.jit(init_state.params, out_shardings=shardings.params)
+    params = jax.block_until_ready(draw(jax.random.key(seed)))
+    rest = jax.jit(init_state.opt_state, out_shardings=shardings.opt_state)(params)
+    step = jax.device_put(jnp.zeros((), jnp.int32), shardings.step)
+    return TrainState(step, params, rest)

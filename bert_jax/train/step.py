@@ -1,7 +1,7 @@
 """One update as one jitted function, generic over the loss.
 
-Nothing here knows what is trained: a loss gives sums and weights, the step turns them
-into means, differentiates their total and applies the optimizer.
+Nothing here knows what is trained: a loss gives sums and weights, `gradients` turns them
+into means and differentiates their total, the step applies the optimizer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from bert_jax.objective.losses import LossFn, Terms, mean
+from bert_jax.parallel.accumulation import Accumulation
 from bert_jax.parallel.placement import batch_sharding
+from bert_jax.train.gradients import (
+    make_accumulated_gradients,
+    make_gradients,
+    sum_of_means,
+)
 from bert_jax.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -28,14 +34,17 @@ def make_train_step(
     graphdef: nnx.GraphDef[Any],
     *,
     seed: int,
+    accumulation: Accumulation | None = None,
 ) -> TrainStep:
     """The update (state, batch) → (state, metrics), a pure function to be jitted.
 
     Args:
         loss_fn: (model, batch, key) → losses, other metrics, both as (sum, weight).
         optimizer: turns gradients into updates.
-        graphdef: the model without its parameters, from `nnx.split`.
+        graphdef: the model without its parameters, from `nnx.split`; with an
+            `accumulation`, one whose `constrain` has the row axes of a group.
         seed: the key of step k is `fold_in(key(seed), k)`.
+        accumulation: how to take the batch apart; None: the batch is computed at once.
 
     Returns:
         A function whose metrics are `loss` (the sum of the mean losses), `grad_norm`
@@ -43,19 +52,21 @@ def make_train_step(
         the other metrics, as means.
     """
 
+    def terms_fn(params: Any, batch: Any, key: jax.Array) -> tuple[Terms, Terms]:
+        return loss_fn(nnx.merge(graphdef, params), batch, key)
+
+    gradients = (
+        make_gradients(terms_fn)
+        if accumulation is None
+        else make_accumulated_gradients(terms_fn, accumulation)
+    )
+
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-
-        def total_loss(params: Any) -> tuple[jax.Array, tuple[Terms, Terms]]:
-            losses, others = loss_fn(nnx.merge(graphdef, params), batch, key)
-            return sum_of_means(losses), (losses, others)
-
-        (loss, (losses, others)), grads = jax.value_and_grad(total_loss, has_aux=True)(
-            state.params
-        )
+        grads, (losses, others) = gradients(state.params, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         metrics = {
-            "loss": loss,
+            "loss": sum_of_means(losses),
             **{f"{name}_loss": mean(term) for name, term in losses.items()},
             **{name: mean(term) for name, term in others.items()},
             "grad_norm": optax.tree.norm(grads),
@@ -65,11 +76,6 @@ def make_train_step(
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return train_step
-
-
-def sum_of_means(losses: Terms) -> jax.Array:
-    """What is minimised: each loss divided by its own weight, then added up."""
-    return sum((mean(term) for term in losses.values()), start=jax.numpy.zeros(()))
 
 
 def make_eval_step(
@@ -84,12 +90,21 @@ def make_eval_step(
     return eval_step
 
 
-def jit_train_step(train_step: TrainStep, abstract: TrainState, mesh: Mesh) -> Any:
-    """`train_step` compiled for a mesh: state sharded as `abstract` says, and donated."""
+def jit_train_step(
+    train_step: TrainStep, abstract: TrainState, mesh: Mesh, dims: Any = "B"
+) -> Any:
+    """`train_step` compiled for a mesh: state sharded as `abstract` says, and donated.
+
+    Args:
+        train_step: what to compile.
+        abstract: shapes, dtypes and shardings of the state.
+        mesh: the mesh.
+        dims: the letters of the batch's dims (see `bert_jax.parallel.placement`).
+    """
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
     return jax.jit(
         train_step,
-        in_shardings=(shardings, batch_sharding(mesh)),
+        in_shardings=(shardings, batch_sharding(mesh, dims)),
         out_shardings=(shardings, None),
         donate_argnums=0,
     )

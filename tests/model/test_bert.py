@@ -169,14 +169,14 @@ def test_the_given_attention_is_used(small_config):
 def test_constrain_is_applied_between_all_parts(small_config):
     seen = []
 
-    def spy(x):
-        seen.append(x.shape)
+    def spy(x, dims):
+        seen.append((dims, x.shape))
         return x
 
     model = BertForPreTraining(small_config, rngs=nnx.Rngs(0), constrain=spy, unroll=False)
     positions_BP = jnp.array([[1, 2, 3, 4, 5]] * 3)
     found = model(IDS_BL, masked_positions=positions_BP).prediction_logits
-    assert {(3, 12, 24), (3, 5, 24)} <= set(seen)
+    assert set(seen) == {("BLD", (3, 12, 24)), ("BPD", (3, 5, 24)), ("BD", (3, 24))}
     plain = BertForPreTraining(small_config, rngs=nnx.Rngs(0), unroll=False)
     expected = plain(IDS_BL, masked_positions=positions_BP).prediction_logits
     assert np.array_equal(found, expected)
@@ -250,7 +250,7 @@ def test_scores_of_words_are_not_rounded_to_bfloat16(small_config):
     )
     head, seen = model.masked_lm, []
     head.bias[...] = jax.random.normal(jax.random.key(1), head.bias.shape)
-    head.constrain = lambda hidden_BPD: seen.append(hidden_BPD) or hidden_BPD
+    head.constrain = lambda hidden_BPD, dims: seen.append(hidden_BPD) or hidden_BPD
     found = model(IDS_BL).prediction_logits
     assert found.dtype == jnp.float32
     (before_norm_BPD,) = seen

@@ -30,6 +30,7 @@ from objective.masking_rows import (
 )
 from scipy import stats
 
+from bert_jax.objective import masking as masking_module
 from bert_jax.objective.masking import MaskedTokens, Masking
 
 LENGTH = 128
@@ -310,3 +311,12 @@ def test_masks_are_the_same_on_a_mesh(layouts, all_masked, kind):
     assert len(found.input_ids.sharding.device_set) == 8
     for array, expected in zip(found, all_masked[kind, "packed"], strict=True):
         assert np.array_equal(array, expected[:64])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 1.0])
+def test_places_are_those_of_top_k(share: float) -> None:
+    """The chosen in order, then the others in order, as equal scores are put."""
+    is_chosen_BL = np.random.default_rng(0).random((64, LENGTH)) < share
+    places_BP = masking_module._places_chosen_first(is_chosen_BL, 24)
+    _, expected_BP = jax.lax.top_k(is_chosen_BL.astype(np.float32), 24)
+    np.testing.assert_array_equal(places_BP, expected_BP)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import pytest
 
-from bert_jax.config_sections import MeshConfig
+from bert_jax.config import Config
+from bert_jax.config_sections import MeshConfig, TrainConfig
 from bert_jax.parallel import checks
 
 
@@ -65,11 +68,14 @@ def test_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (MeshConfig(), 16, ""),
         (MeshConfig(data=2, tensor=4), 16, ""),
-        (MeshConfig(data=3), 16, "mesh.data=-1"),
+        (MeshConfig(data=3, fsdp=3), 16, "mesh.data=-1"),
         (MeshConfig(), 12, "the nearest is"),
     ],
 )
 def test_the_mesh(mesh: MeshConfig, rows: int, told: str) -> None:
-    finding = checks.check_mesh(mesh, rows)
+    config = dataclasses.replace(
+        Config(), mesh=mesh, train=TrainConfig(global_batch_size=rows)
+    )
+    finding = checks.check_mesh(config)
     assert finding.ok == (not told)
     assert told in finding.mend

@@ -263,17 +263,29 @@ def test_each_device_is_told_to_keep_its_rows(
 ) -> None:
     """What the compiler is told; with a model this small it does the same untold."""
     if not is_told:  # negative control
-        unconstrained = lambda mesh: lambda activation: activation  # noqa: E731
-        monkeypatch.setattr("bert_jax.train.setup.make_row_constraint", unconstrained)
+        unconstrained = lambda mesh, axes: lambda activation, dims: activation  # noqa: E731
+        monkeypatch.setattr("bert_jax.train.setup.make_constrain", unconstrained)
     job = Setup(config, tokenizer, mesh_of(EIGHT)).job()
     lowered = job.train_step.lower(job.abstract, job.place(next(job.batches(0, 1))))
-    rows = r'<@mesh, \[\{"data", "fsdp"\}[{}, ]*\]>'
+    rows = r'<@mesh, \[\{"data", "fsdp"\}[{}, ]*(?:\{"sequence"\})?[{}, ]*\]>'
     told = re.findall(
         rf"sharding_constraint %\S+ {rows} : tensor<(.*)xf32>", lowered.as_text()
     )
     # Between layers, before the head for words, before that for sentences.
     expected = {"8x32x32", f"8x{PREDICTIONS}x32", "8x1x32"}
     assert set(told) == (expected if is_told else set())
+
+
+def test_layers_are_in_a_loop_or_unrolled(config: Config, tokenizer: Tokenizer) -> None:
+    """A scan is a loop forward and one backward; on CPUs, auto is unroll."""
+
+    def num_loops(scan_layers: str) -> int:
+        changed = with_fields(config, train={"scan_layers": scan_layers})
+        job = Setup(changed, tokenizer, mesh_of(ONE)).job()
+        batch = job.place(next(job.batches(0, 1)))
+        return job.train_step.lower(job.abstract, batch).as_text().count("stablehlo.while")
+
+    assert num_loops("scan") - 2 == num_loops("unroll") == num_loops("auto")
 
 
 def with_fields(config: Config, **sections: dict[str, Any]) -> Config:

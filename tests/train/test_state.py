@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -104,3 +106,15 @@ def test_seeds_draw_other_weights() -> None:
     first, again, other = (init_sharded(init_state, abstract, s) for s in (0, 0, 1))
     np.testing.assert_array_equal(first.params["kernel"], again.params["kernel"])
     assert np.all(np.asarray(first.params["kernel"]) != other.params["kernel"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["sharded", "whole"])
+def test_weights_are_born_sharded(run_python: Any, way: str) -> None:
+    """Never more than half again of what the devices of this host keep."""
+    done = run_python(str(Path(__file__).with_name("measure_birth.py")), way)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"\n{way}: {found}")
+    assert found["shards"] > 1e9  # 90M parameters and two moments of each
+    assert (found["peak"] < 1.5 * found["shards"]) == (way == "sharded")
